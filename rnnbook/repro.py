@@ -1,0 +1,113 @@
+"""Repeatable runs: seeds, devices, sizes, and a record of what was run where."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import random
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from rnnbook import __version__
+
+
+def seed_everything(seed: int) -> torch.Generator:
+    """Seed Python, NumPy and PyTorch; return a generator of its own with the same seed.
+
+    Weights and dropout draw from PyTorch's global generator. Everything that shuffles or samples
+    in this package takes a generator, so that one more layer does not change the order of the data.
+
+    Raises ``TypeError`` for a seed that is no whole number and ``ValueError`` for a negative one.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError(f"expected a whole number as seed, got {seed!r}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"expected a seed from 0 to 2**32 - 1, got {seed}")
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 (libraries that draw from the old global generator)
+    torch.manual_seed(seed)
+    return torch.Generator().manual_seed(seed)
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """Return the named device, else ``$RNNBOOK_DEVICE``, else the CPU.
+
+    Raises ``ValueError`` when the name is unknown or this machine has no such device.
+    """
+    wanted = name or os.environ.get("RNNBOOK_DEVICE") or "cpu"
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {wanted!r} is not to be had here: try 'cpu' ({error})") from error
+    return device
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Count the trainable numbers of a module; a tensor used twice counts once."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+@dataclass
+class Stopwatch:
+    """Seconds of processor time that a ``with cpu_seconds() as watch`` block took."""
+
+    seconds: float = 0.0
+
+
+@contextmanager
+def cpu_seconds() -> Iterator[Stopwatch]:
+    """Measure processor seconds of this process (all threads), which do not count waiting."""
+    watch, start = Stopwatch(), time.process_time()
+    try:
+        yield watch
+    finally:
+        watch.seconds = time.process_time() - start
+
+
+def source_hash() -> str:
+    """SHA-256 of the package's own source: the fingerprint that a stored notebook carries."""
+    digest = hashlib.sha256()
+    folder = Path(__file__).parent
+    for path in sorted([*folder.glob("*.py"), *folder.glob("*.mplstyle")]):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
+    return digest.hexdigest()
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def environment(packages: tuple[str, ...] = ("torch", "numpy", "scikit-learn")) -> dict[str, object]:
+    """Record what a result depends on: versions, processor, threads. No path, no host name."""
+    versions = {"rnnbook": __version__, "python": platform.python_version()}
+    for name in packages:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "versions": versions,
+        "hardware": {
+            "cpu": _cpu_model(),
+            "cores": os.cpu_count(),
+            "torch_threads": torch.get_num_threads(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "system": sys.platform,
+        },
+    }
