@@ -1,0 +1,121 @@
+"""Models assembled from layers, and their files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from rnnbook.text import Vocab, check_ids, check_lengths, length_mask, pad_sequences, tokenize
+
+LAYERS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+POOLINGS = ("last", "mean", "max", "mean+max")
+
+
+def pool(outputs: Tensor, lengths: Tensor, how: str) -> Tensor:
+    """Make one vector a text from outputs (B, T, H), reading the first ``lengths`` steps only.
+
+    ``"last"`` takes the output at step ``lengths - 1``, ``"mean"`` and ``"max"`` go over the real
+    steps; each gives (B, H). ``"mean+max"`` joins both: (B, 2H). What stands in the padding, be it
+    NaN, changes nothing. Raises ``ValueError`` for another word.
+    """
+    if how not in POOLINGS:
+        raise ValueError(f"unknown pooling {how!r}; known: {', '.join(POOLINGS)}")
+    check_lengths(lengths, outputs.shape[0], outputs.shape[1])
+    if how == "last":
+        return outputs[torch.arange(len(outputs)), lengths - 1]
+    padding = ~length_mask(lengths, outputs.shape[1]).unsqueeze(-1)  # (B, T, 1)
+    parts = []
+    if "mean" in how:
+        parts.append(outputs.masked_fill(padding, 0.0).sum(dim=1) / lengths.unsqueeze(1))
+    if "max" in how:
+        parts.append(outputs.masked_fill(padding, -torch.inf).amax(dim=1))
+    return torch.cat(parts, dim=1)
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """All that is needed to build a :class:`TextClassifier` anew, apart from its weights.
+
+    ``bigram_buckets`` adds to each token's vector one for the pair (previous token, token), looked
+    up by a hash (Joulin et al., 2017). ``word_dropout`` replaces that share of tokens by the unknown
+    one while training; ``dropout`` acts on the embedded tokens, one mask for all time steps
+    (Gal and Ghahramani, 2016), and on the pooled vector.
+    """
+
+    vocab_size: int
+    embedding_dim: int = 32
+    hidden_size: int = 32
+    num_classes: int = 2
+    rnn_type: str = "lstm"
+    num_layers: int = 1
+    bidirectional: bool = False
+    pooling: str = "mean+max"
+    dropout: float = 0.0
+    word_dropout: float = 0.0
+    bigram_buckets: int = 0
+
+
+class TextClassifier(nn.Module):
+    """Embedding → recurrent layer → pooling over the real time steps → linear read-out."""
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        """Raise ``ValueError`` for an unknown ``rnn_type`` or ``pooling``."""
+        super().__init__()
+        if config.rnn_type not in LAYERS:
+            raise ValueError(f"unknown rnn_type {config.rnn_type!r}; known: {', '.join(LAYERS)}")
+        if config.pooling not in POOLINGS:
+            raise ValueError(f"unknown pooling {config.pooling!r}; known: {', '.join(POOLINGS)}")
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.embedding_dim, padding_idx=Vocab.padding_index)
+        nn.init.normal_(self.embedding.weight, std=0.1)
+        if config.bigram_buckets:
+            self.bigram_embedding = nn.Embedding(config.bigram_buckets, config.embedding_dim)
+            nn.init.normal_(self.bigram_embedding.weight, std=0.1)
+        self.rnn = LAYERS[config.rnn_type](
+            config.embedding_dim,
+            config.hidden_size,
+            num_layers=config.num_layers,
+            bidirectional=config.bidirectional,
+            dropout=config.dropout if config.num_layers > 1 else 0.0,
+            batch_first=True,
+        )
+        width = config.hidden_size * (1 + config.bidirectional) * (1 + (config.pooling == "mean+max"))
+        self.dropout = nn.Dropout(config.dropout)
+        self.readout = nn.Linear(width, config.num_classes)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Look up tokens (B, T): (B, T, E)."""
+        if self.training and self.config.word_dropout:
+            dropped = torch.rand(tokens.shape, device=tokens.device) < self.config.word_dropout
+            tokens = tokens.masked_fill(dropped & (tokens != Vocab.padding_index), Vocab.unknown_index)
+        vectors: Tensor = self.embedding(tokens)
+        if self.config.bigram_buckets:
+            previous = nn.functional.pad(tokens[:, :-1], (1, 0))
+            buckets = (previous * 1_000_003 + tokens) % self.config.bigram_buckets
+            vectors = vectors + self.bigram_embedding(buckets)
+        mask: Tensor = self.dropout(vectors.new_ones(len(tokens), 1, vectors.shape[2]))
+        return vectors * mask
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Take tokens (B, T) and lengths (B,); return logits (B, num_classes).
+
+        Raises ``TypeError`` or ``ValueError`` for ids outside the vocabulary and for lengths that do
+        not fit.
+        """
+        if tokens.ndim != 2:
+            raise ValueError(f"expected tokens of shape (batch, time), got {tuple(tokens.shape)}")
+        check_ids(tokens, self.config.vocab_size)
+        check_lengths(lengths, *tokens.shape)
+        packed = pack_padded_sequence(self.embed(tokens), lengths.cpu(), batch_first=True, enforce_sorted=False)
+        outputs, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=tokens.shape[1])
+        logits: Tensor = self.readout(self.dropout(pool(outputs, lengths, self.config.pooling)))
+        return logits

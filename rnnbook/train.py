@@ -1,0 +1,135 @@
+"""One training loop, with what can go wrong in it said aloud."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterable, Sized
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+Batch = tuple[Tensor, ...]
+
+
+@dataclass
+class History:
+    """What one training run did, epoch by epoch, and the gradient norm of every step.
+
+    Losses are nats per example. ``grad_norm`` is the global norm before clipping.
+    ``best_epoch`` is the epoch (from 0) whose weights the model has at the end.
+    """
+
+    train_loss: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    val_accuracy: list[float] = field(default_factory=list)
+    grad_norm: list[float] = field(default_factory=list)
+    best_epoch: int = -1
+
+
+def check_targets(logits: Tensor, targets: Tensor) -> None:
+    """Refuse class labels that PyTorch would broadcast or misread (``TypeError``, ``ValueError``)."""
+    if targets.is_floating_point():
+        raise TypeError(f"expected labels as class numbers (int64), got {targets.dtype}")
+    if logits.ndim != 2 or targets.shape != logits.shape[:1]:
+        raise ValueError(
+            f"expected logits (B, num_classes) and labels (B,), got {tuple(logits.shape)} and {tuple(targets.shape)}"
+        )
+    if len(targets) and not (0 <= int(targets.min()) and int(targets.max()) < logits.shape[1]):
+        raise ValueError(
+            f"expected labels from 0 to {logits.shape[1] - 1}, got {int(targets.min())} to {int(targets.max())}"
+        )
+
+
+def classification_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy in nats of logits (B, num_classes) and labels (B,)."""
+    check_targets(logits, targets)
+    return nn.functional.cross_entropy(logits, targets)
+
+
+@torch.no_grad()
+def validate(model: nn.Module, batches: Iterable[Batch]) -> tuple[float, float]:
+    """Return ``(mean loss in nats, accuracy)``, each weighted by example; keep the model's mode."""
+    was_training = model.training
+    model.eval()
+    nats = correct = count = 0.0
+    for *inputs, targets in batches:
+        logits = model(*inputs)
+        nats += classification_loss(logits, targets).item() * len(targets)
+        correct += (logits.argmax(dim=1) == targets).sum().item()
+        count += len(targets)
+    model.train(was_training)
+    if not count:
+        raise ValueError("no examples to validate on: an empty split, or a generator that was used up")
+    return nats / count, correct / count
+
+
+def train_classifier(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    num_epochs: int,
+    learning_rate: float = 2e-3,
+    max_grad_norm: float = 1.0,
+    val_batches: Iterable[Batch] | None = None,
+    on_epoch: Callable[[int, History], None] | None = None,
+) -> History:
+    """Train with Adam and a one-cycle learning rate (Smith, 2018); keep the best epoch's weights.
+
+    A batch is ``(*inputs, labels)``; ``model(*inputs)`` gives logits. ``learning_rate`` is the peak of
+    the cycle. With ``val_batches`` the weights of the epoch with the lowest validation loss are put
+    back at the end; without, those of the last epoch stay.
+
+    Raises ``FloatingPointError`` at the first loss or gradient that is not finite, before it reaches
+    the weights, and ``ValueError`` when ``batches`` can be gone through only once.
+    """
+    if num_epochs < 1:
+        raise ValueError(f"expected num_epochs of at least 1, got {num_epochs}")
+    if num_epochs > 1 and iter(batches) is batches:
+        raise ValueError("batches is a generator: it is empty after one epoch; give a list or rnnbook.text.Batches")
+    if not isinstance(batches, Sized):
+        batches = list(batches)
+    if not len(batches):
+        raise ValueError("no batches to train on")
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=learning_rate, total_steps=num_epochs * len(batches)
+    )
+    history, best = History(), copy.deepcopy(model.state_dict())
+    quiet = os.environ.get("RNNBOOK_PROGRESS") == "0"
+    progress = tqdm(total=num_epochs * len(batches), desc="training", unit="step", disable=quiet or None, leave=False)
+    for epoch in range(num_epochs):
+        model.train()
+        nats = count = 0.0
+        for step, (*inputs, targets) in enumerate(batches):
+            loss = classification_loss(model(*inputs), targets)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm).item()
+            if not (torch.isfinite(loss) and norm < float("inf")):
+                raise FloatingPointError(
+                    f"epoch {epoch}, step {step}: loss {loss.item()}, gradient norm {norm}; "
+                    f"the weights are those of the step before: lower the learning rate, look at this batch"
+                )
+            optimizer.step()
+            schedule.step()
+            history.grad_norm.append(norm)
+            nats, count = nats + loss.item() * len(targets), count + len(targets)
+            progress.update()
+        history.train_loss.append(nats / count)
+        if val_batches is not None:
+            val_loss, val_accuracy = validate(model, val_batches)
+            history.val_loss.append(val_loss)
+            history.val_accuracy.append(val_accuracy)
+            if val_loss == min(history.val_loss):
+                history.best_epoch, best = epoch, copy.deepcopy(model.state_dict())
+        if on_epoch is not None:
+            on_epoch(epoch, history)
+    progress.close()
+    if val_batches is None:
+        history.best_epoch = num_epochs - 1
+    else:
+        model.load_state_dict(best)
+    return history
