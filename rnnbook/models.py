@@ -12,7 +12,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnbook.text import Vocab, check_ids, check_lengths, length_mask, pad_sequences, tokenize
 
@@ -39,6 +38,55 @@ def pool(outputs: Tensor, lengths: Tensor, how: str) -> Tensor:
     if "max" in how:
         parts.append(outputs.masked_fill(padding, -torch.inf).amax(dim=1))
     return torch.cat(parts, dim=1)
+
+
+def reverse_real(x: Tensor, lengths: Tensor) -> Tensor:
+    """Reverse the first ``lengths`` steps of each row of x (B, T, F); padding stays where it is.
+
+    A backward layer must begin at the last real step, not in the padding. Doing it twice changes
+    nothing.
+    """
+    check_lengths(lengths, x.shape[0], x.shape[1])
+    t = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])  # (B, T)
+    source = torch.where(t < lengths[:, None], lengths[:, None] - 1 - t, t)
+    return x.gather(1, source.unsqueeze(-1).expand_as(x))
+
+
+class RecurrentStack(nn.Module):
+    """``num_layers`` recurrent layers over padded rows, each in one or in two directions.
+
+    The same function as ``torch.nn.LSTM`` (or GRU, RNN) on packed sequences, without packing: real
+    steps stand before the padding, so a forward layer never meets it in time to matter, and a
+    backward layer reads rows reversed within their length (Schuster and Paliwal, 1997). On a CPU
+    this is several times faster than packing.
+    """
+
+    def __init__(
+        self, rnn_type: str, input_size: int, hidden_size: int, *, num_layers: int = 1, bidirectional: bool = False
+    ) -> None:
+        """Raise ``ValueError`` for an unknown ``rnn_type`` or no layer at all."""
+        super().__init__()
+        if rnn_type not in LAYERS:
+            raise ValueError(f"unknown rnn_type {rnn_type!r}; known: {', '.join(LAYERS)}")
+        if num_layers < 1:
+            raise ValueError(f"expected num_layers of at least 1, got {num_layers}")
+        self.output_size = hidden_size * (2 if bidirectional else 1)
+        sizes = [input_size] + [self.output_size] * (num_layers - 1)
+        kind = LAYERS[rnn_type]
+        self.forwards = nn.ModuleList(kind(size, hidden_size, batch_first=True) for size in sizes)
+        self.backwards = nn.ModuleList(
+            kind(size, hidden_size, batch_first=True) for size in (sizes if bidirectional else [])
+        )
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Take x (B, T, I) and lengths (B,); return outputs (B, T, H), or (B, T, 2H) for two directions."""
+        for depth, layer in enumerate(self.forwards):
+            y = layer(x)[0]
+            if len(self.backwards):
+                back = self.backwards[depth](reverse_real(x, lengths))[0]
+                y = torch.cat([y, reverse_real(back, lengths)], dim=-1)
+            x = y
+        return x
 
 
 @dataclass(frozen=True)
@@ -70,8 +118,6 @@ class TextClassifier(nn.Module):
     def __init__(self, config: ClassifierConfig) -> None:
         """Raise ``ValueError`` for an unknown ``rnn_type`` or ``pooling``."""
         super().__init__()
-        if config.rnn_type not in LAYERS:
-            raise ValueError(f"unknown rnn_type {config.rnn_type!r}; known: {', '.join(LAYERS)}")
         if config.pooling not in POOLINGS:
             raise ValueError(f"unknown pooling {config.pooling!r}; known: {', '.join(POOLINGS)}")
         self.config = config
@@ -80,15 +126,14 @@ class TextClassifier(nn.Module):
         if config.bigram_buckets:
             self.bigram_embedding = nn.Embedding(config.bigram_buckets, config.embedding_dim)
             nn.init.normal_(self.bigram_embedding.weight, std=0.1)
-        self.rnn = LAYERS[config.rnn_type](
+        self.rnn = RecurrentStack(
+            config.rnn_type,
             config.embedding_dim,
             config.hidden_size,
             num_layers=config.num_layers,
             bidirectional=config.bidirectional,
-            dropout=config.dropout if config.num_layers > 1 else 0.0,
-            batch_first=True,
         )
-        width = config.hidden_size * (1 + config.bidirectional) * (1 + (config.pooling == "mean+max"))
+        width = self.rnn.output_size * (2 if config.pooling == "mean+max" else 1)
         self.dropout = nn.Dropout(config.dropout)
         self.readout = nn.Linear(width, config.num_classes)
 
@@ -115,7 +160,6 @@ class TextClassifier(nn.Module):
             raise ValueError(f"expected tokens of shape (batch, time), got {tuple(tokens.shape)}")
         check_ids(tokens, self.config.vocab_size)
         check_lengths(lengths, *tokens.shape)
-        packed = pack_padded_sequence(self.embed(tokens), lengths.cpu(), batch_first=True, enforce_sorted=False)
-        outputs, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=tokens.shape[1])
+        outputs = self.rnn(self.embed(tokens), lengths)  # (B, T, H)
         logits: Tensor = self.readout(self.dropout(pool(outputs, lengths, self.config.pooling)))
         return logits

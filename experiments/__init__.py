@@ -1,0 +1,1 @@
+"""Full-size runs: each script writes one ``results/NAME.json``."""

@@ -1,0 +1,127 @@
+"""Scores with intervals, and the one form in which results are recorded."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnbook.repro import environment
+from rnnbook.text import Batches
+
+# Student's t, 97.5 % quantile, for 1, 2, … degrees of freedom; scipy would be a dependency for nine numbers.
+_T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def accuracy(logits: Tensor, targets: Tensor) -> float:
+    """Share of rows of logits (N, C) whose largest entry stands at the label (N,)."""
+    if logits.ndim != 2 or targets.shape != logits.shape[:1]:
+        raise ValueError(f"expected logits (N, C) and labels (N,), got {tuple(logits.shape)}, {tuple(targets.shape)}")
+    if not len(targets):
+        raise ValueError("no examples, no accuracy")
+    return (logits.argmax(dim=1) == targets).double().mean().item()
+
+
+@torch.no_grad()
+def predict(model: nn.Module, batches: Batches) -> Tensor:
+    """Return the logits (N, C) of all texts, in the order of ``batches``; keep the model's mode.
+
+    Raises ``ValueError`` for batches that shuffle, since rows would no longer belong to their texts.
+    """
+    if batches.generator is not None:
+        raise ValueError("expected batches without a generator: shuffled rows do not belong to their texts")
+    was_training = model.training
+    model.eval()
+    logits = torch.cat([model(tokens, lengths) for tokens, lengths, _ in batches])
+    model.train(was_training)
+    return logits
+
+
+def wilson_interval(correct: float, count: int) -> tuple[float, float]:
+    """95 % interval of a share from ``correct`` of ``count`` test items (Wilson, 1927)."""
+    if count < 1 or not 0 <= correct <= count:
+        raise ValueError(f"expected 0 <= correct <= count and count >= 1, got {correct} of {count}")
+    z, p = 1.959964, correct / count
+    centre = (p + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def seed_interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the mean over 2 to 10 seeds, by Student's t (Student, 1908)."""
+    if not 2 <= len(values) <= 1 + len(_T975):
+        raise ValueError(f"expected 2 to {1 + len(_T975)} values, one a seed, got {len(values)}")
+    sample = torch.tensor(values, dtype=torch.float64)
+    half = _T975[len(values) - 2] * sample.std().item() / math.sqrt(len(values))
+    return sample.mean().item() - half, sample.mean().item() + half
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recorded result: a model on a task, one value a seed.
+
+    ``low`` and ``high`` are the ends of the 95 % interval that ``note`` describes.
+    """
+
+    task: str
+    model: str
+    metric: str
+    seeds: list[int]
+    values: list[float]
+    mean: float
+    low: float
+    high: float
+    train_cpu_seconds: list[float]
+    num_parameters: int
+    note: str = ""
+
+
+def score_row(
+    task: str, model: str, seeds: Sequence[int], values: Sequence[float], *,
+    num_items: int, train_cpu_seconds: Sequence[float], num_parameters: int,
+) -> Row:
+    """Make a row of accuracies: interval over seeds, or over test items where there is one value."""
+    mean = sum(values) / len(values)
+    if len(values) > 1:
+        (low, high), note = seed_interval(values), f"95 % interval of the mean over {len(values)} seeds"
+    else:
+        low, high = wilson_interval(mean * num_items, num_items)
+        note = f"deterministic; 95 % Wilson interval over {num_items:,} test items"
+    return Row(
+        task, model, "accuracy", list(seeds), list(values), mean, low, high,
+        [round(s, 1) for s in train_cpu_seconds], num_parameters, note,
+    )
+
+
+def save_results(path: str | Path, rows: Sequence[Row], *, command: str, **extra: Any) -> None:
+    """Write ``results/NAME.json``: command, date, versions, hardware and rows; never half a file."""
+    path = Path(path)
+    record = {"name": path.stem, "command": command, "date": date.today().isoformat(), **environment()}
+    record |= {**extra, "rows": [asdict(row) for row in rows]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def find_results(name: str) -> Path:
+    """Find ``results/NAME.json``: installed inside the package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package, package.parent):
+        if (path := folder / "results" / f"{name}.json").is_file():
+            return path
+    raise FileNotFoundError(f"results/{name}.json is not here: run `python -m experiments.{name}` to make it")
+
+
+def load_results(name: str) -> list[Row]:
+    """Read the rows of ``results/NAME.json``."""
+    record = json.loads(find_results(name).read_text(encoding="utf-8"))
+    return [Row(**row) for row in record["rows"]]
