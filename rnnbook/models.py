@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +15,11 @@ from torch import Tensor, nn
 
 from rnnbook.text import Vocab, check_ids, check_lengths, length_mask, pad_sequences, tokenize
 
-LAYERS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+LAYERS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {
+    "rnn": nn.RNN,
+    "lstm": nn.LSTM,
+    "gru": nn.GRU,
+}
 POOLINGS = ("last", "mean", "max", "mean+max")
 
 
@@ -62,7 +66,13 @@ class RecurrentStack(nn.Module):
     """
 
     def __init__(
-        self, rnn_type: str, input_size: int, hidden_size: int, *, num_layers: int = 1, bidirectional: bool = False
+        self,
+        rnn_type: str,
+        input_size: int,
+        hidden_size: int,
+        *,
+        num_layers: int = 1,
+        bidirectional: bool = False,
     ) -> None:
         """Raise ``ValueError`` for an unknown ``rnn_type`` or no layer at all."""
         super().__init__()
@@ -121,7 +131,9 @@ class TextClassifier(nn.Module):
         if config.pooling not in POOLINGS:
             raise ValueError(f"unknown pooling {config.pooling!r}; known: {', '.join(POOLINGS)}")
         self.config = config
-        self.embedding = nn.Embedding(config.vocab_size, config.embedding_dim, padding_idx=Vocab.padding_index)
+        self.embedding = nn.Embedding(
+            config.vocab_size, config.embedding_dim, padding_idx=Vocab.padding_index
+        )
         nn.init.normal_(self.embedding.weight, std=0.1)
         if config.bigram_buckets:
             self.bigram_embedding = nn.Embedding(config.bigram_buckets, config.embedding_dim)
@@ -163,3 +175,86 @@ class TextClassifier(nn.Module):
         outputs = self.rnn(self.embed(tokens), lengths)  # (B, T, H)
         logits: Tensor = self.readout(self.dropout(pool(outputs, lengths, self.config.pooling)))
         return logits
+
+
+def _fingerprint(tensors: dict[str, Tensor], *texts: str) -> str:
+    """SHA-256 of named weights and of the texts that belong to them."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    for text in texts:
+        digest.update(b"\0" + text.encode())
+    return digest.hexdigest()
+
+
+def save_classifier(path: str | Path, model: TextClassifier, vocab: Vocab) -> None:
+    """Write weights, sizes and vocabulary into one safetensors file, with a hash of them all.
+
+    The file is written beside its place and moved there when it is whole. Raises ``ValueError``
+    when the vocabulary is not the one that the model was built for.
+    """
+    if len(vocab) != model.config.vocab_size:
+        raise ValueError(f"the model has {model.config.vocab_size} tokens, this vocabulary {len(vocab)}")
+    path = Path(path)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    config, tokens = json.dumps(asdict(model.config)), json.dumps(vocab.tokens, ensure_ascii=False)
+    metadata = {"config": config, "vocab": tokens, "sha256": _fingerprint(tensors, config, tokens)}
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(save(tensors, metadata))
+    partial.replace(path)
+
+
+def load_classifier(path: str | Path) -> tuple[TextClassifier, Vocab]:
+    """Read a file of :func:`save_classifier`; return the model, ready to predict, and its vocabulary.
+
+    No code in the file is run. Raises ``FileNotFoundError``, or ``ValueError`` for a file that is cut
+    off, changed, or of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no saved classifier at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no whole safetensors file ({error}): save the model again") from error
+    if not {"config", "vocab", "sha256"} <= metadata.keys():
+        raise ValueError(f"{path} holds weights, but was not written by save_classifier")
+    if _fingerprint(tensors, metadata["config"], metadata["vocab"]) != metadata["sha256"]:
+        raise ValueError(
+            f"{path} was changed after it was saved: its content does not have the recorded hash"
+        )
+    model = TextClassifier(ClassifierConfig(**json.loads(metadata["config"])))
+    model.load_state_dict(tensors)
+    return model.eval(), Vocab(tuple(json.loads(metadata["vocab"])))
+
+
+@torch.no_grad()
+def classify(
+    model: TextClassifier, vocab: Vocab, texts: Sequence[str], *, max_len: int | None = None
+) -> Tensor:
+    """Return the probability of each class for each text, shape (N, num_classes).
+
+    ``max_len`` keeps that many tokens of each text, as in training. Raises ``TypeError`` for one bare
+    string and ``ValueError`` for a text that the model can know nothing about: empty, or without a
+    single known token.
+    """
+    if isinstance(texts, str):
+        raise TypeError("expected a list of texts, got one str: write [text]")
+    sequences = []
+    for i, text in enumerate(texts):
+        ids = vocab.encode(tokenize(text)[:max_len])
+        if not len(ids):
+            raise ValueError(f"text {i} is empty: there is nothing to classify in {text!r}")
+        if not (ids != vocab.unknown_index).any():
+            raise ValueError(
+                f"text {i}: none of its {len(ids)} tokens is in the vocabulary, starting {text[:30]!r}"
+            )
+        sequences.append(ids)
+    was_training = model.training
+    model.eval()
+    probabilities: Tensor = model(*pad_sequences(sequences)).softmax(dim=1)
+    model.train(was_training)
+    return probabilities

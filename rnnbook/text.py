@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -42,13 +43,17 @@ class Vocab:
     def __post_init__(self) -> None:
         """Check the two special tokens and the absence of repeats (``ValueError``)."""
         if self.tokens[:2] != (PAD, UNKNOWN):
-            raise ValueError(f"a vocabulary begins with {PAD!r}, {UNKNOWN!r}; this one with {self.tokens[:2]}")
+            raise ValueError(
+                f"a vocabulary begins with {PAD!r}, {UNKNOWN!r}; this one with {self.tokens[:2]}"
+            )
         object.__setattr__(self, "ids", {token: i for i, token in enumerate(self.tokens)})
         if len(self.ids) != len(self.tokens):
             raise ValueError("a token stands twice in the vocabulary, so its number is not defined")
 
     @classmethod
-    def build(cls, token_lists: Iterable[Sequence[str]], *, max_size: int = 20_000, min_count: int = 1) -> Vocab:
+    def build(
+        cls, token_lists: Iterable[Sequence[str]], *, max_size: int = 20_000, min_count: int = 1
+    ) -> Vocab:
         """Keep the most frequent tokens of the *training* texts; ties in alphabetical order.
 
         ``max_size`` counts the two special tokens. Raises ``ValueError`` when it leaves no room.
@@ -86,8 +91,10 @@ def check_ids(ids: Tensor, vocab_size: int) -> None:
     numbers outside 0 … vocab_size - 1, which a GPU would turn into a crash without a reason.
     """
     if ids.is_floating_point() or ids.dtype == torch.bool:
-        raise TypeError(f"expected token ids as integers, got {ids.dtype}; an embedding takes ids, not vectors")
-    if ids.numel() and not (0 <= int(ids.min()) and int(ids.max()) < vocab_size):
+        raise TypeError(
+            f"expected token ids as integers, got {ids.dtype}; an embedding takes ids, not vectors"
+        )
+    if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= vocab_size):
         raise ValueError(
             f"expected token ids from 0 to {vocab_size - 1}, got {int(ids.min())} to {int(ids.max())}: "
             f"were they made with another vocabulary?"
@@ -120,11 +127,13 @@ def pad_sequences(sequences: Sequence[Tensor], padding_index: int = 0) -> tuple[
         if not len(sequence):
             raise ValueError(f"sequence {i} is empty: drop such a text or give it one {UNKNOWN} token")
     lengths = torch.tensor([len(sequence) for sequence in sequences])
-    return torch.nn.utils.rnn.pad_sequence(list(sequences), batch_first=True, padding_value=padding_index), lengths
+    return torch.nn.utils.rnn.pad_sequence(
+        list(sequences), batch_first=True, padding_value=padding_index
+    ), lengths
 
 
 def length_mask(lengths: Tensor, seq_len: int) -> Tensor:
-    """True where a real token stands: bool (B, T) from lengths (B,)."""
+    """Mark with True where a real token stands: bool (B, T) from lengths (B,)."""
     check_lengths(lengths, len(lengths), seq_len)
     return torch.arange(seq_len, device=lengths.device) < lengths[:, None]
 
@@ -164,7 +173,7 @@ class Batches:
 
     def __len__(self) -> int:
         """Count the batches of one pass."""
-        return -(-len(self.sequences) // self.batch_size)
+        return math.ceil(len(self.sequences) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for index in self._plan():

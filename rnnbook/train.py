@@ -37,7 +37,7 @@ def check_targets(logits: Tensor, targets: Tensor) -> None:
         raise ValueError(
             f"expected logits (B, num_classes) and labels (B,), got {tuple(logits.shape)} and {tuple(targets.shape)}"
         )
-    if len(targets) and not (0 <= int(targets.min()) and int(targets.max()) < logits.shape[1]):
+    if len(targets) and (int(targets.min()) < 0 or int(targets.max()) >= logits.shape[1]):
         raise ValueError(
             f"expected labels from 0 to {logits.shape[1] - 1}, got {int(targets.min())} to {int(targets.max())}"
         )
@@ -88,7 +88,9 @@ def train_classifier(
     if num_epochs < 1:
         raise ValueError(f"expected num_epochs of at least 1, got {num_epochs}")
     if num_epochs > 1 and iter(batches) is batches:
-        raise ValueError("batches is a generator: it is empty after one epoch; give a list or rnnbook.text.Batches")
+        raise ValueError(
+            "batches is a generator: it is empty after one epoch; give a list or rnnbook.text.Batches"
+        )
     if not isinstance(batches, Sized):
         batches = list(batches)
     if not len(batches):
@@ -99,14 +101,16 @@ def train_classifier(
     )
     history, best = History(), copy.deepcopy(model.state_dict())
     quiet = os.environ.get("RNNBOOK_PROGRESS") == "0"
-    progress = tqdm(total=num_epochs * len(batches), desc="training", unit="step", disable=quiet or None, leave=False)
+    progress = tqdm(
+        total=num_epochs * len(batches), desc="training", unit="step", disable=quiet or None, leave=False
+    )
     for epoch in range(num_epochs):
         model.train()
         nats = count = 0.0
         for step, (*inputs, targets) in enumerate(batches):
             loss = classification_loss(model(*inputs), targets)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm).item()
             if not (torch.isfinite(loss) and norm < float("inf")):
                 raise FloatingPointError(

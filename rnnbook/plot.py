@@ -1,0 +1,151 @@
+"""Figures of the book: one Axes in, labelled Axes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from rnnbook.evaluate import Row
+
+BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+GREY = "#808080"
+
+
+def use_style() -> None:
+    """Set the look of the book; inside a notebook, figures become sharp PNGs of the same bytes each run."""
+    plt.style.use("rnnbook.book")
+    try:
+        from IPython import get_ipython
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ImportError:
+        return
+    if get_ipython() is not None:
+        set_matplotlib_formats("retina", metadata={"Software": None})
+
+
+def _axes(ax: Axes | None) -> Axes:
+    return plt.gca() if ax is None else ax
+
+
+def draw_unrolled(num_steps: int = 4, *, ax: Axes | None = None) -> Axes:
+    """Draw a recurrent layer twice: as a loop on the left, unrolled over time steps on the right."""
+    ax = _axes(ax)
+    ax.set_axis_off()
+    ax.set(xlim=(-2.15, num_steps - 0.35), ylim=(-1.35, 1.4), aspect="equal")
+
+    def box(x: float, y: float, text: str, colour: str) -> None:
+        ax.add_patch(
+            FancyBboxPatch(
+                (x - 0.24, y - 0.2),
+                0.48,
+                0.4,
+                boxstyle="round,pad=0,rounding_size=0.1",
+                facecolor=colour + "26",
+                edgecolor=colour,
+                linewidth=1.4,
+            )
+        )
+        ax.text(x, y, text, ha="center", va="center", fontsize=11)
+
+    def arrow(start: tuple[float, float], end: tuple[float, float], colour: str, bend: float = 0.0) -> None:
+        style = {"arrowstyle": "-|>", "connectionstyle": f"arc3,rad={bend}"}
+        patch = FancyArrowPatch(start, end, color=colour, shrinkA=0, shrinkB=0, **style)  # type: ignore[arg-type]
+        patch.set(mutation_scale=11, linewidth=1.4)
+        ax.add_patch(patch)
+
+    columns: list[tuple[float, str]] = [(-1.75, "t"), *((float(t), str(t + 1)) for t in range(num_steps))]
+    for x, name in columns:
+        box(x, -0.95, f"$x_{{{name}}}$", GREEN)
+        box(x, 0.0, f"$h_{{{name}}}$", BLUE)
+        box(x, 0.95, f"$\\hat{{y}}_{{{name}}}$", ORANGE)
+        arrow((x, -0.75), (x, -0.2), GREEN)
+        arrow((x, 0.2), (x, 0.75), ORANGE)
+        ax.text(x + 0.06, -0.49, "$W_{ih}$", fontsize=9, va="center", color=GREEN)
+    ax.text(-0.9, 0.0, "=", fontsize=17, ha="center", va="center", color=GREY)
+    arrow((-1.51, 0.12), (-1.51, -0.12), BLUE, bend=-2.2)
+    ax.text(-1.2, 0.2, "$W_{hh}$", fontsize=9, ha="center", color=BLUE)
+    arrow((-0.6, 0.0), (-0.24, 0.0), BLUE)
+    ax.text(-0.62, 0.08, "$h_0$", fontsize=9, ha="center", color=BLUE)
+    for step in range(num_steps - 1):
+        arrow((step + 0.24, 0.0), (step + 0.76, 0.0), BLUE)
+        ax.text(step + 0.5, 0.07, "$W_{hh}$", fontsize=9, ha="center", color=BLUE)
+    return ax
+
+
+def plot_influence(norms: Tensor, *, floor: float = 1e-6, ax: Axes | None = None) -> Axes:
+    """Draw norms (T, T) of ∂h_t/∂x_s, row t, column s, on a logarithmic scale; exact zeros stay white."""
+    ax = _axes(ax)
+    values = np.ma.masked_equal(norms.detach().numpy(), 0.0)
+    edge = len(values) + 0.5
+    image = ax.imshow(
+        values,
+        norm=LogNorm(floor, max(1.0, float(values.max()))),
+        extent=(0.5, edge, edge, 0.5),
+        cmap="viridis",
+    )
+    ax.grid(visible=False)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="time step $s$ of the input", ylabel="time step $t$ of the state")
+    ax.figure.colorbar(image, ax=ax, label=r"$\|\partial h_t/\partial x_s\|$ (log scale)", extend="min")
+    return ax
+
+
+def plot_lines(
+    series: Mapping[str, Sequence[float]],
+    *,
+    x: Sequence[float],
+    xlabel: str,
+    ylabel: str,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw named lines over the same x, told apart by dash as well as by colour."""
+    ax = _axes(ax)
+    for name, values in series.items():
+        ax.plot(x, values, marker="o", label=name)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend()
+    return ax
+
+
+def plot_scores(rows: Sequence[Row], *, highlight: str = "LSTM", ax: Axes | None = None) -> Axes:
+    """Draw each row as a dot at its mean, a bar for its 95 % interval, and every seed as a small mark."""
+    ax = _axes(ax)
+    for y, row in enumerate(reversed(rows)):
+        colour, marker = (BLUE, "o") if highlight in row.model else (ORANGE, "D")
+        if len(row.values) > 1:
+            ax.plot(row.values, [y] * len(row.values), linestyle="none", marker="|", color=GREY, markersize=9)
+        ax.plot(
+            [row.low, row.high],
+            [y, y],
+            color=colour,
+            linestyle="-",
+            linewidth=3,
+            solid_capstyle="butt",
+            alpha=0.55,
+        )
+        ax.plot([row.mean], [y], linestyle="none", marker=marker, color=colour, markersize=7)
+    ax.set_yticks(range(len(rows)), [row.model for row in reversed(rows)])
+    ax.set(xlabel=f"{rows[0].metric} on the test texts (share)", ylim=(-0.6, len(rows) - 0.4))
+    ax.grid(visible=False, axis="y")
+    return ax
+
+
+def plot_reading(words: Sequence[str], probability: Sequence[float], *, ax: Axes | None = None) -> Axes:
+    """Draw the probability of "positive" after each word, one word a row, read from top to bottom."""
+    ax = _axes(ax)
+    y, p = np.arange(len(words)), np.asarray(probability)
+    ax.barh(y, p - 0.5, left=0.5, height=0.74, color=np.where(p >= 0.5, BLUE, ORANGE).tolist())
+    ax.axvline(0.5, color=GREY, linestyle="-", linewidth=0.8)
+    ax.set_yticks(y, words)
+    ax.tick_params(axis="y", length=0)
+    ax.set(xlim=(0, 1), ylim=(len(words) - 0.4, -0.6), xlabel="probability of “positive” after this word")
+    ax.grid(visible=False, axis="y")
+    return ax
