@@ -1,0 +1,62 @@
+"""Build the site, or show it: ``python tools/book.py build`` and ``python tools/book.py serve [PORT]``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import webbrowser
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SITE = ROOT / "_build" / "html"
+PORT = 8000
+
+
+def build() -> None:
+    """Run Jupyter Book; every warning, also of a link that leads nowhere, is an error."""
+    start = time.monotonic()
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    flags = ["-W", "-n", "--keep-going", "-q", "-q"]
+    print("Building the site ...", flush=True)
+    done = subprocess.run([jupyter_book, "build", ".", *flags], cwd=ROOT, check=False)
+    if done.returncode:
+        sys.exit("The site was not built: the messages above name file and line.")
+    print(f"The site is built ({time.monotonic() - start:.0f} s): _build/html/index.html")
+    print("Open that file in a browser, or run `make serve`.")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serve files without a line for each request."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def serve(port: int | None) -> None:
+    """Serve the built site on this machine only; without a port, on the first free one from 8000."""
+    handler = partial(Quiet, directory=str(SITE))
+    for candidate in range(PORT, PORT + 100) if port is None else [port]:
+        try:
+            server = ThreadingHTTPServer(("127.0.0.1", candidate), handler)
+        except OSError:
+            continue
+        break
+    else:
+        sys.exit(f"Port {port or PORT} is in use: name another, e.g. `python tools/book.py serve 8765`.")
+    address = f"http://127.0.0.1:{server.server_port}/"
+    print(f"The site is at {address} (Ctrl-C ends it)", flush=True)
+    webbrowser.open(address)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        print()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["serve"]:
+        serve(int(sys.argv[2]) if len(sys.argv) > 2 else None)
+    else:
+        build()
