@@ -234,14 +234,6 @@ def test_the_address_is_typed_in_pyproject_alone():
     assert {name: hits for name, hits in typed.items() if hits} == {}
 
 
-def test_notebooks_begin_with_the_install_cell():
-    for name, text in FILES.items():
-        if name.startswith("chapters/") and name.endswith(".ipynb"):
-            first = next(cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code")
-            assert "".join(first["source"]) == address.install_cell(), name
-            assert first["metadata"].get("tags") == ["remove-cell"], name
-
-
 def test_a_new_address_reaches_every_place(tmp_path):
     names = ["pyproject.toml", "README.md", "CITATION.cff", "_toc.yml", "tools/address.py"]
     names += [name for name in FILES if name.startswith("chapters/")]

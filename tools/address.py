@@ -116,7 +116,10 @@ def generated() -> dict[str, str]:
 
 def main() -> int:
     """Write the generated lines, or with ``--check`` only compare."""
-    wanted = generated()
+    try:
+        wanted = generated()
+    except (OSError, ValueError) as error:
+        sys.exit(f"address: {error}")
     stale = [name for name, text in wanted.items() if (ROOT / name).read_text(encoding="utf-8") != text]
     if "--check" in sys.argv[1:]:
         if stale:
