@@ -1,0 +1,28 @@
+"""The repository's address, read from ``pyproject.toml``, for the buttons at the head of each page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+from tools.address import repository
+
+
+def add_address(_app: Sphinx, config: Config) -> None:
+    """Give the theme what its buttons need: source, issues, and Colab on the pages of notebooks."""
+    config.html_theme_options |= {
+        "repository_url": repository(),
+        "repository_branch": "main",
+        "path_to_docs": "",
+        "use_repository_button": True,
+        "use_issues_button": True,
+        "launch_buttons": {"colab_url": "https://colab.research.google.com"},
+    }
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Set the theme's options before the theme reads them."""
+    app.connect("config-inited", add_address, priority=100)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
