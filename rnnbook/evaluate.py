@@ -141,3 +141,40 @@ def load_results(name: str) -> list[Row]:
     """Read the rows of ``results/NAME.json``."""
     record = json.loads(find_results(name).read_text(encoding="utf-8"))
     return [Row(**row) for row in record["rows"]]
+
+
+class Table:
+    """Rows of results as a table: Markdown on a page, columns of text elsewhere."""
+
+    def __init__(self, rows: Sequence[Row], *, seconds: bool = False) -> None:
+        """Show ``seconds`` of training only for recorded rows: they change with each run."""
+        head = ["model", "accuracy", "95 % interval", "seeds", "parameters"] + ["training, CPU s"] * seconds
+        self.lines = [
+            head,
+            *([*self._cells(row), *([self._seconds(row)] if seconds else [])] for row in rows),
+        ]
+
+    @staticmethod
+    def _cells(row: Row) -> list[str]:
+        seeds = str(len(row.values)) if len(row.values) > 1 else "–"
+        return [
+            row.model,
+            f"{row.mean:.3f}",
+            f"{row.low:.3f} – {row.high:.3f}",
+            seeds,
+            f"{row.num_parameters:,}",
+        ]
+
+    @staticmethod
+    def _seconds(row: Row) -> str:
+        return f"{sum(row.train_cpu_seconds) / len(row.train_cpu_seconds):.0f}"
+
+    def _repr_markdown_(self) -> str:
+        lines = [self.lines[0], ["---", *["---:"] * (len(self.lines[0]) - 1)], *self.lines[1:]]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+    def __repr__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(*self.lines, strict=True)]
+        return "\n".join(
+            "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) for line in self.lines
+        )

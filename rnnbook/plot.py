@@ -79,7 +79,7 @@ def draw_unrolled(num_steps: int = 4, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_influence(norms: Tensor, *, floor: float = 1e-6, ax: Axes | None = None) -> Axes:
+def plot_influence(norms: Tensor, *, floor: float = 1e-5, ax: Axes | None = None) -> Axes:
     """Draw norms (T, T) of ∂h_t/∂x_s, row t, column s, on a logarithmic scale; exact zeros stay white."""
     ax = _axes(ax)
     values = np.ma.masked_equal(norms.detach().numpy(), 0.0)

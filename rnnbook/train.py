@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 Batch = tuple[Tensor, ...]
+
+
+@runtime_checkable
+class _Epoch(Protocol):
+    """Batches that can be counted and gone through again: a list, or ``rnnbook.text.Batches``."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Batch]: ...
 
 
 @dataclass
@@ -66,6 +75,20 @@ def validate(model: nn.Module, batches: Iterable[Batch]) -> tuple[float, float]:
     return nats / count, correct / count
 
 
+def _checked(batches: Iterable[Batch], num_epochs: int) -> _Epoch:
+    """Refuse what would train on nothing; give batches a length."""
+    if num_epochs < 1:
+        raise ValueError(f"expected num_epochs of at least 1, got {num_epochs}")
+    if num_epochs > 1 and iter(batches) is batches:
+        raise ValueError(
+            "batches is a generator: it is empty after one epoch; give a list or rnnbook.text.Batches"
+        )
+    known = batches if isinstance(batches, _Epoch) else list(batches)
+    if not len(known):
+        raise ValueError("no batches to train on")
+    return known
+
+
 def train_classifier(
     model: nn.Module,
     batches: Iterable[Batch],
@@ -85,16 +108,7 @@ def train_classifier(
     Raises ``FloatingPointError`` at the first loss or gradient that is not finite, before it reaches
     the weights, and ``ValueError`` when ``batches`` can be gone through only once.
     """
-    if num_epochs < 1:
-        raise ValueError(f"expected num_epochs of at least 1, got {num_epochs}")
-    if num_epochs > 1 and iter(batches) is batches:
-        raise ValueError(
-            "batches is a generator: it is empty after one epoch; give a list or rnnbook.text.Batches"
-        )
-    if not isinstance(batches, Sized):
-        batches = list(batches)
-    if not len(batches):
-        raise ValueError("no batches to train on")
+    batches = _checked(batches, num_epochs)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=learning_rate, total_steps=num_epochs * len(batches)

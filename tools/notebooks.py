@@ -83,6 +83,7 @@ def run(path: Path) -> None:
         resources={"metadata": {"path": str(path.parent)}},
         skip_cells_with_tag="skip-execution",
         coalesce_streams=True,
+        extra_arguments=["--IPKernelApp.log_level=40"],
         on_cell_execute=progress,
     )
     try:
