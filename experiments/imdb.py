@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,12 +24,16 @@ from sklearn.linear_model import LogisticRegression
 
 from rnnbook import datasets
 from rnnbook.datasets import Split, split_by_hash
-from rnnbook.evaluate import Row, accuracy, predict, save_results, score_row
+from rnnbook.evaluate import accuracy, predict, save_results, score_row
 from rnnbook.models import ClassifierConfig, TextClassifier
 from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
 from rnnbook.text import Batches, Vocab, tokenize
 from rnnbook.train import train_classifier
 
+LINEAR = {
+    "TF-IDF words + logistic regression": (1, 1),
+    "TF-IDF words and word pairs + logistic regression": (1, 2),
+}
 RESULTS = Path(__file__).parents[1] / "results"
 
 
@@ -38,7 +44,7 @@ class Plan:
     model: str
     config: ClassifierConfig
     vocab_size: int
-    max_len: int
+    max_len: int | None
     batch_size: int
     num_epochs: int
     learning_rate: float
@@ -83,6 +89,7 @@ class Outcome:
     val_accuracy: float
     train_cpu_seconds: float
     num_parameters: int
+    task: str = ""
 
 
 def run_network(plan: Plan, train: Split, val: Split, test: Split, seed: int) -> Outcome:
@@ -128,53 +135,58 @@ def run_linear(model: str, ngram_range: tuple[int, int], train: Split, val: Spli
 def run_majority(train: Split, val: Split, test: Split) -> Outcome:
     """Answer the more frequent class of the training texts, always."""
     answer = int(train.labels.mean() >= 0.5)
-    scores = [float((split.labels == answer).mean()) for split in (test, val)]
-    return Outcome("majority class", 0, *scores, 0.0, 0)
+    score, val_score = (float((split.labels == answer).mean()) for split in (test, val))
+    return Outcome("majority class", 0, score, val_score, 0.0, 0)
+
+
+Job = tuple[str, str, int, Callable[[], Outcome]]
+
+
+def jobs_of(task: str, train: Split, test: Split, plans: list[Plan], seeds: list[int]) -> list[Job]:
+    """List the runs of one task as (task, model, seed, what to do), baselines first."""
+    rest, val = split_by_hash(train, 0.1, salt="validation")
+    jobs: list[Job] = [(task, "majority class", 0, partial(run_majority, rest, val, test))]
+    for model, ngrams in LINEAR.items():
+        jobs.append((task, model, 0, partial(run_linear, model, ngrams, rest, val, test)))
+    for seed in seeds:
+        for plan in plans:
+            jobs.append((task, plan.model, seed, partial(run_network, plan, rest, val, test, seed)))
+    return jobs
 
 
 def collect(
-    name: str, task: str, train: Split, test: Split, plans: list[Plan], seeds: list[int], command: str
-) -> list[Row]:
+    name: str, tasks: dict[str, tuple[Split, Split, list[Plan]]], seeds: list[int], command: str
+) -> None:
     """Run what is not yet recorded, then write ``results/NAME.json``."""
     RESULTS.mkdir(exist_ok=True)
     log = RESULTS / f"{name}.runs.jsonl"
-    done = [Outcome(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
-    rest, val = split_by_hash(train, 0.1, salt="validation")
-    jobs = [("majority class", 0, lambda: run_majority(rest, val, test))]
-    for order, label in (
-        ((1, 1), "TF-IDF words + logistic regression"),
-        ((1, 2), "TF-IDF words, word pairs + logistic regression"),
-    ):
-        jobs.append((label, 0, lambda order=order, label=label: run_linear(label, order, rest, val, test)))
-    for seed in seeds:
-        for plan in plans:
-            jobs.append(
-                (plan.model, seed, lambda plan=plan, seed=seed: run_network(plan, rest, val, test, seed))
-            )
-    for model, seed, job in jobs:
-        if not any(o.model == model and o.seed == seed for o in done):
-            done.append(job())
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    done = {(run["task"], run["model"], run["seed"]): Outcome(**run) for run in map(json.loads, lines)}
+    jobs = [job for task, parts in tasks.items() for job in jobs_of(task, *parts, seeds)]
+    for task, model, seed, run in jobs:
+        if (task, model, seed) not in done:
+            done[task, model, seed] = replace(run(), task=task)
             with log.open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps(asdict(done[-1])) + "\n")
-            print(done[-1], flush=True)
+                handle.write(json.dumps(asdict(done[task, model, seed])) + "\n")
+            print(done[task, model, seed], flush=True)
     rows = []
-    for model in dict.fromkeys(label for label, _, _ in jobs):
-        runs = sorted((o for o in done if o.model == model), key=lambda o: o.seed)
+    for task, model in dict.fromkeys((task, model) for task, model, _, _ in jobs):
+        runs = [done[t, m, seed] for t, m, seed, _ in jobs if (t, m) == (task, model)]
         rows.append(
             score_row(
                 task,
                 model,
-                [o.seed for o in runs],
-                [o.accuracy for o in runs],
-                num_items=len(test),
-                train_cpu_seconds=[o.train_cpu_seconds for o in runs],
+                [run.seed for run in runs],
+                [run.accuracy for run in runs],
+                num_items=len(tasks[task][1]),
+                train_cpu_seconds=[run.train_cpu_seconds for run in runs],
                 num_parameters=runs[0].num_parameters,
             )
         )
-    plans_record = {plan.model: asdict(plan) for plan in plans}
-    save_results(RESULTS / f"{name}.json", rows, command=command, plans=plans_record)
+    plans = {f"{task}: {plan.model}": asdict(plan) for task, parts in tasks.items() for plan in parts[2]}
+    validation = {f"{t}: {m}, seed {s}": round(run.val_accuracy, 4) for (t, m, s), run in done.items()}
+    save_results(RESULTS / f"{name}.json", rows, command=command, plans=plans, validation_accuracy=validation)
     log.unlink()
-    return rows
 
 
 def main() -> None:
@@ -187,15 +199,8 @@ def main() -> None:
     torch.set_num_threads(1)
     data = datasets.load("imdb")
     assert data.test is not None
-    collect(
-        "imdb",
-        "IMDb, official test half",
-        data.train,
-        data.test,
-        [SMALL, BEST],
-        list(range(seeds)),
-        f"python -m experiments.imdb --seeds {seeds}",
-    )
+    tasks = {"IMDb, official test half": (data.train, data.test, [SMALL, BEST])}
+    collect("imdb", tasks, list(range(seeds)), f"python -m experiments.imdb --seeds {seeds}")
 
 
 if __name__ == "__main__":

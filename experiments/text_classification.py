@@ -8,3 +8,49 @@ The test texts are those whose hash falls into the first fifth (``rnnbook.datase
 """
 
 from __future__ import annotations
+
+import argparse
+
+import torch
+
+from experiments.imdb import SMALL, Plan, collect
+from rnnbook.datasets import load, split_by_hash
+from rnnbook.models import ClassifierConfig
+
+SENTENCES = Plan(
+    model="LSTM, mean+max pooling",
+    config=ClassifierConfig(0, embedding_dim=32, hidden_size=32, dropout=0.5, word_dropout=0.2),
+    vocab_size=20_000,
+    max_len=None,
+    batch_size=32,
+    num_epochs=5,
+    learning_rate=5e-3,
+)
+TASKS = {
+    "film_sentences": ("film sentences, 80/20", SENTENCES),
+    "imdb_train": ("25,000 film reviews, 80/20", SMALL),
+}
+
+
+def main() -> None:
+    """Run both tasks and write one file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=5)
+    seeds = parser.parse_args().seeds
+    torch.set_num_threads(1)
+    jobs = {}
+    for name, (task, plan) in TASKS.items():
+        rest, test = split_by_hash(load(name).train, 0.2)
+        jobs[task] = (rest, test, [plan])
+    collect(
+        "text_classification",
+        jobs,
+        list(range(seeds)),
+        f"python -m experiments.text_classification --seeds {seeds}",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from scipy import sparse
+from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 PAD, UNKNOWN = "<pad>", "<unk>"
@@ -195,3 +198,34 @@ class Batches:
         for tokens, lengths, _ in self:
             real, total = real + int(lengths.sum()), total + tokens.numel()
         return 1 - real / total
+
+
+def ppmi_vectors(sequences: Sequence[Tensor], vocab_size: int, dim: int, *, window: int = 5) -> Tensor:
+    """Make a vector for each token from its neighbours in the training texts: (vocab_size, dim).
+
+    Neighbours within ``window`` are counted, a nearer one for more; counts become positive pointwise
+    mutual information, whose ``dim`` strongest directions are kept (Levy, Goldberg and Dagan, 2015).
+    The result has a standard deviation of 0.3; padding gets zeros. Takes seconds for a few million
+    tokens. Raises ``ValueError`` when ``dim`` is not below ``vocab_size``.
+    """
+    if not 1 <= dim < vocab_size:
+        raise ValueError(f"expected dim from 1 to vocab_size - 1 = {vocab_size - 1}, got {dim}")
+    gap = torch.zeros(window, dtype=torch.int64)  # so that no text is the neighbour of the next
+    ids = torch.cat([part for sequence in sequences for part in (sequence, gap)])
+    check_ids(ids, vocab_size)
+    counts = sparse.csr_matrix((vocab_size, vocab_size), dtype=np.float32)
+    for distance in range(1, window + 1):
+        pairs = torch.stack([ids[:-distance], ids[distance:]])
+        first, second = pairs[:, (pairs > Vocab.unknown_index).all(dim=0)].numpy()
+        weights = np.full(len(first), 1 / distance, dtype=np.float32)
+        counts += sparse.coo_matrix((weights, (first, second)), shape=counts.shape).tocsr()
+    joint = (counts + counts.T).tocoo()
+    row, column = (np.asarray(joint.sum(axis=axis)).ravel() for axis in (1, 0))
+    column = column**0.75 / (column**0.75).sum()  # smoothed: else rare neighbours count too much
+    information = np.log(joint.data / (row[joint.row] * column[joint.col]))
+    positive = information > 0
+    places = (joint.row[positive], joint.col[positive])
+    matrix = sparse.csr_matrix((information[positive], places), shape=joint.shape)
+    left, strength, _ = randomized_svd(matrix, dim, n_iter=2, random_state=0)
+    vectors = torch.from_numpy((left * np.sqrt(strength)).astype(np.float32))
+    return vectors * (0.3 / vectors.std())

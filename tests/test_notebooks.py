@@ -17,7 +17,7 @@ from rnnbook.repro import source_hash
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
-from address import install_cell  # noqa: E402
+from address import install_cell
 
 CHAPTERS = sorted(p for p in (ROOT / "chapters").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 TAGS = {"hide-input", "hide-output", "remove-cell", "remove-output", "skip-execution"}
@@ -25,7 +25,7 @@ LOCAL_PATH = re.compile(r"(?:/(?:home|Users|root|tmp|work|mnt)/|[A-Z]:\\\\)\w")
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
 NOT_PROSE = re.compile(
     r"```.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\{[\w:-]+\}`[^`]*`|\]\([^)]*\)|https?://\S+|\([^()]*\d{4}[^()]*\)|§[\d.]+",
-    re.S,
+    re.DOTALL,
 )
 NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w])")
 EXERCISE = re.compile(r"\{exercise-start\}[^\n]*\n(?::[^\n]*\n)*?:label: (ex-[\w-]+)")
@@ -61,7 +61,8 @@ def check_opening(notebook: NotebookNode) -> Iterator[str]:
         if f"**{word}" not in first.source:
             yield f"opening: no **{word}** below the title"
     if any(
-        re.search(r"^# ", re.sub(r"```.*?```", "", text, flags=re.S), re.M) for text in texts(notebook)[1:]
+        re.search(r"^# ", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+        for text in texts(notebook)[1:]
     ):
         yield "opening: a second title"
     code = code_cells(notebook)
@@ -70,12 +71,14 @@ def check_opening(notebook: NotebookNode) -> Iterator[str]:
     if len(code) < 2 or "use_style()" not in code[1].source or "seed_everything(" not in code[1].source:
         yield "opening: the second code cell does not set style and seed"
     for i, cell in enumerate(code[1:]):
-        if bad := re.search(r"sys\.path|pip install|urlretrieve|filterwarnings|^\s*!", cell.source, re.M):
+        if bad := re.search(
+            r"sys\.path|pip install|urlretrieve|filterwarnings|^\s*!", cell.source, re.MULTILINE
+        ):
             yield f"opening: code cell {i + 1} has {bad[0].strip()!r}"
 
 
 def check_order(notebook: NotebookNode) -> Iterator[str]:
-    heads = re.findall(r"^## (.+)$", "\n".join(texts(notebook)), re.M)
+    heads = re.findall(r"^## (.+)$", "\n".join(texts(notebook)), re.MULTILINE)
     if not 4 <= len(heads) <= 9:
         yield f"sections: {len(heads)}, expected 4 to 9 with the closing ones"
     if heads[-3:] != ["Exercises", "What to keep", "Further reading"]:
