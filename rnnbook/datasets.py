@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pooch
 
 Record = tuple[int, str]
 
@@ -151,6 +150,8 @@ def read_imdb_archive(path: str | Path) -> dict[str, list[Record]]:
 
 
 def _imdb_download() -> tuple[str, dict[str, list[Record]]] | None:
+    import pooch  # here, since few readers need it, and it asks for notebook widgets
+
     archive = pooch.retrieve(
         "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
         known_hash="sha1:01ada507287d82875905620988597833ad4e0903",
