@@ -23,6 +23,8 @@ from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 from sphinx.writers.html5 import HTML5Translator
 
+from _ext.lean_site import keep_in_font
+
 logger = logging.getLogger(__name__)
 
 TYPESETTER = """
@@ -65,6 +67,7 @@ class Typesetter:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
         )
+        self.signs: set[str] = set()  # all that its formulas are made of
 
     def typeset(self, tex: str, *, display: bool) -> dict[str, str]:
         """Return ``{"html": …}``, or ``{"error": …}`` with KaTeX's own words."""
@@ -76,6 +79,7 @@ class Typesetter:
         if not line:
             raise ExtensionError(f"node ended while it typeset {tex!r}")
         answer: dict[str, str] = json.loads(line)
+        self.signs |= set(html.unescape(re.sub(r"<[^>]*>", "", answer.get("html", ""))))
         return answer
 
     def close(self) -> None:
@@ -147,11 +151,16 @@ def link_stylesheet(app: Sphinx, page: str, _template: str, _context: dict[str, 
         app.add_css_file("katex/katex.min.css")
 
 
-def finish(app: Sphinx, _error: Exception | None) -> None:
-    """End node, whether the build went well or not."""
-    if typesetter.cache_info().currsize:
-        typesetter(app).close()
-        typesetter.cache_clear()
+def finish(app: Sphinx, error: Exception | None) -> None:
+    """End node, whether the build went well or not, and keep in the fonts what the formulas show."""
+    if not typesetter.cache_info().currsize:
+        return
+    used = typesetter(app)
+    used.close()
+    typesetter.cache_clear()
+    if error is None:
+        for font in (Path(app.outdir) / "_static" / "katex" / "fonts").glob("*.woff2"):
+            keep_in_font(font, map(ord, used.signs))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -59,13 +59,13 @@ def lean_icons(static: Path, used: set[str]) -> None:
         points |= {int(escape, 16) if escape else ord(sign) for escape, sign in PRIVATE_USE.findall(css)}
     for font in static.glob("vendor/fontawesome/webfonts/*"):
         if font.suffix == ".woff2":
-            lean_font(font, points)
+            keep_in_font(font, points)
         else:
             font.unlink()
 
 
-def lean_font(path: Path, points: Iterable[int]) -> None:
-    """Rewrite a font with these code points alone."""
+def keep_in_font(path: Path, points: Iterable[int]) -> None:
+    """Rewrite a woff2 font with these code points alone."""
     logging.getLogger("fontTools").setLevel(logging.WARNING)
     options = subset.Options(flavor="woff2")
     font = subset.load_font(path, options)

@@ -1,12 +1,11 @@
-// A formula that is wider than its column scrolls; the keyboard must reach it, and only then.
+// What scrolls sideways must be in reach of the keyboard, and only while it does: formulas, tables,
+// code and outputs, also when they appear late, in a solution that is opened.
 addEventListener("load", () => {
-  const formulas = document.querySelectorAll(".katex-display");
-  const update = () => {
-    for (const formula of formulas) {
-      if (formula.scrollWidth > formula.clientWidth + 1) formula.tabIndex = 0;
-      else formula.removeAttribute("tabindex");
-    }
+  const reach = ({ target }) => {
+    if (target.scrollWidth > target.clientWidth + 1) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
   };
-  update();
-  addEventListener("resize", update);
+  const observer = new ResizeObserver((entries) => entries.forEach(reach));
+  const wide = ".katex-display, .pst-scrollable-table-container, .output, pre";
+  document.querySelectorAll(`.bd-article :is(${wide})`).forEach((element) => observer.observe(element));
 });

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import ThreadingHTTPServer
@@ -64,11 +64,22 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-def open_page(browser: Browser, address: str, *, width: int, theme: str) -> Page:
-    """Open a page in a fresh profile, at a width and in a theme, and wait until it is complete."""
+def open_page(
+    browser: Browser,
+    address: str,
+    *,
+    width: int,
+    theme: str,
+    watch: Callable[[Page], object] = lambda _: None,
+) -> Page:
+    """Open a page in a fresh profile, at a width and in a theme, and wait until it is complete.
+
+    ``watch`` gets the page before anything is loaded, to listen to its events.
+    """
     context = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce")
     context.add_init_script(f'localStorage.mode = "{theme}"; localStorage.theme = "{theme}";')
     page = context.new_page()
+    watch(page)
     page.goto(address, wait_until="load")
     page.evaluate("document.fonts.ready.then(() => null)")
     return page
