@@ -103,10 +103,9 @@ class RecurrentStack(nn.Module):
 class ClassifierConfig:
     """All that is needed to build a :class:`TextClassifier` anew, apart from its weights.
 
-    ``bigram_buckets`` adds to each token's vector one for the pair (previous token, token), looked
-    up by a hash (Joulin et al., 2017). ``word_dropout`` replaces that share of tokens by the unknown
-    one while training; ``dropout`` acts on the embedded tokens, one mask for all time steps
-    (Gal and Ghahramani, 2016), and on the pooled vector.
+    ``word_dropout`` replaces that share of tokens by the unknown one while training; ``dropout`` acts
+    on the embedded tokens, one mask for all time steps (Gal and Ghahramani, 2016), and on the pooled
+    vector.
     """
 
     vocab_size: int
@@ -119,7 +118,6 @@ class ClassifierConfig:
     pooling: str = "mean+max"
     dropout: float = 0.0
     word_dropout: float = 0.0
-    bigram_buckets: int = 0
 
 
 class TextClassifier(nn.Module):
@@ -135,9 +133,6 @@ class TextClassifier(nn.Module):
             config.vocab_size, config.embedding_dim, padding_idx=Vocab.padding_index
         )
         nn.init.normal_(self.embedding.weight, std=0.1)
-        if config.bigram_buckets:
-            self.bigram_embedding = nn.Embedding(config.bigram_buckets, config.embedding_dim)
-            nn.init.normal_(self.bigram_embedding.weight, std=0.1)
         self.rnn = RecurrentStack(
             config.rnn_type,
             config.embedding_dim,
@@ -155,10 +150,6 @@ class TextClassifier(nn.Module):
             dropped = torch.rand(tokens.shape, device=tokens.device) < self.config.word_dropout
             tokens = tokens.masked_fill(dropped & (tokens != Vocab.padding_index), Vocab.unknown_index)
         vectors: Tensor = self.embedding(tokens)
-        if self.config.bigram_buckets:
-            previous = nn.functional.pad(tokens[:, :-1], (1, 0))
-            buckets = (previous * 1_000_003 + tokens) % self.config.bigram_buckets
-            vectors = vectors + self.bigram_embedding(buckets)
         mask: Tensor = self.dropout(vectors.new_ones(len(tokens), 1, vectors.shape[2]))
         return vectors * mask
 
