@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import re
 import sys
@@ -207,6 +208,20 @@ def test_chapter_is_valid_and_its_cells_have_names(path: Path) -> None:
     nbformat.validate(notebook)
     names = [cell.id for cell in notebook.cells]
     assert len(set(names)) == len(names)
+
+
+def test_cover_is_the_figure_of_the_chapter() -> None:
+    stored = [
+        output.data["image/png"]
+        for path in CHAPTERS
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == "fig-reading"
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    ]
+    assert [base64.b64decode(picture) for picture in stored] == [
+        (ROOT / "assets" / "reading.png").read_bytes()
+    ]
 
 
 # Each rule is shown a chapter in which it is broken, so that a rule that sees nothing is seen.

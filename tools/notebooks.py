@@ -7,6 +7,7 @@ whole of it ran, without an error and without a word on stderr.
 
 from __future__ import annotations
 
+import base64
 import os
 import sys
 import time
@@ -23,6 +24,7 @@ from rnnbook.repro import source_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = ROOT / "chapters"
+COVER_FIGURE, COVER = "fig-reading", ROOT / "assets" / "reading.png"
 KEPT = {"tags", "mystnb", "rnnbook"}
 
 
@@ -48,6 +50,14 @@ def clean(notebook: NotebookNode) -> None:
             for output in cell.outputs:
                 if output.output_type == "execute_result":
                     output.execution_count = count
+
+
+def export_cover(notebook: NotebookNode) -> None:
+    """Write the figure that opens the book, and its README, to ``assets/reading.png``."""
+    for cell in notebook.cells:
+        if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == COVER_FIGURE:
+            picture = next(o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {}))
+            COVER.write_bytes(base64.b64decode(picture))
 
 
 def complaints(notebook: NotebookNode) -> list[str]:
@@ -96,6 +106,7 @@ def run(path: Path) -> None:
     partial = path.with_suffix(".partial")
     nbformat.write(notebook, partial)
     partial.replace(path)
+    export_cover(notebook)
     print(
         f"{chr(13) if sys.stdout.isatty() else ''}{name}: {len(code)} code cells, {time.monotonic() - start:.0f} s"
     )
