@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
@@ -35,8 +36,11 @@ class Split:
         return len(self.texts)
 
     def take(self, index: Sequence[int] | npt.NDArray[np.int64]) -> Split:
-        """Return the examples at these positions, in the given order."""
-        return Split(tuple(self.texts[int(i)] for i in index), self.labels[np.asarray(index, dtype=np.int64)])
+        """Return the examples at these positions, in the given order (``TypeError`` for a mask)."""
+        places = np.asarray(index)
+        if places.size and places.dtype.kind not in "iu":
+            raise TypeError(f"expected positions as integers, got {places.dtype}; for a mask: np.flatnonzero")
+        return Split(tuple(self.texts[int(i)] for i in places), self.labels[places.astype(np.int64)])
 
 
 @dataclass(frozen=True)
@@ -90,15 +94,16 @@ def split_by_hash(split: Split, share: float, *, salt: str = "") -> tuple[Split,
     texts fall on the same side, and an added example moves no other. Returns ``(rest, cut_off)``.
     To cut the rest once more, give another salt: the first cut used up the small hashes.
 
-    Raises ``ValueError`` for a share outside (0, 1) or when one side would be empty.
+    Raises ``ValueError`` for a share outside (0, 1) or when one side would lack a class.
     """
     if not 0.0 < share < 1.0:
         raise ValueError(f"expected a share between 0 and 1, e.g. 0.2, got {share}")
     cut = [int(text_hash(salt + text)[:12], 16) < share * 16**12 for text in split.texts]
     rest = split.take([i for i, chosen in enumerate(cut) if not chosen])
     chosen = split.take([i for i, chosen in enumerate(cut) if chosen])
-    if not len(rest) or not len(chosen):
-        raise ValueError(f"{len(split)} examples are too few to cut off a share of {share}")
+    classes = set(split.labels.tolist())
+    if not classes or any(set(side.labels.tolist()) != classes for side in (rest, chosen)):
+        raise ValueError(f"{len(split)} examples are too few for a share of {share}: one side lacks a class")
     return rest, chosen
 
 
@@ -216,7 +221,7 @@ def load(name: str) -> Dataset:
     for way in recipe.ways:
         try:
             found = way()
-        except OSError as error:  # no network, or a file that cannot be read: try the next way
+        except (OSError, EOFError, zlib.error, tarfile.TarError) as error:  # no network, a broken file
             trouble = error
         if found is not None:
             break
@@ -236,9 +241,7 @@ def load(name: str) -> Dataset:
             f"{recipe.sha256[:12]}…, found {sha256[:12]}…; delete that copy and fetch it again"
         )
     splits = {
-        part: Split(
-            tuple(text for _, text in records), np.array([label for label, _ in records], dtype=np.int64)
-        )
+        part: Split(tuple(text for _, text in records), np.array([label for label, _ in records], np.int64))
         for part, records in parts.items()
     }
     test = splits.get("test")

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnbook.repro import environment
+from rnnbook.repro import environment, write_whole
 from rnnbook.text import Batches
+from rnnbook.train import check_targets
 
 # Student's t, 97.5 % quantile, for 1, 2, … degrees of freedom; scipy would be a dependency for nine numbers.
 _T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -22,12 +23,11 @@ _T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 def accuracy(logits: Tensor, targets: Tensor) -> float:
     """Share of rows of logits (N, C) whose largest entry stands at the label (N,)."""
-    if logits.ndim != 2 or targets.shape != logits.shape[:1]:
-        raise ValueError(
-            f"expected logits (N, C) and labels (N,), got {tuple(logits.shape)}, {tuple(targets.shape)}"
-        )
+    check_targets(logits, targets)
     if not len(targets):
         raise ValueError("no examples, no accuracy")
+    if logits.isnan().any():
+        raise ValueError("the logits hold NaN, so no class is the largest")
     return (logits.argmax(dim=1) == targets).double().mean().item()
 
 
@@ -96,6 +96,11 @@ def score_row(
     num_parameters: int,
 ) -> Row:
     """Make a row of accuracies: interval over seeds, or over test items where there is one value."""
+    if not values or not len(seeds) == len(values) == len(train_cpu_seconds):
+        raise ValueError(
+            f"expected one value and one time a seed, got {len(seeds)} seeds, {len(values)} values, "
+            f"{len(train_cpu_seconds)} times"
+        )
     mean = sum(values) / len(values)
     if len(values) > 1:
         (low, high), note = seed_interval(values), f"95 % interval of the mean over {len(values)} seeds"
@@ -123,9 +128,7 @@ def save_results(path: str | Path, rows: Sequence[Row], *, command: str, **extra
     record = {"name": path.stem, "command": command, "date": date.today().isoformat(), **environment()}
     record |= {**extra, "rows": [asdict(row) for row in rows]}
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def find_results(name: str) -> Path:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from rnnbook.repro import write_whole
 from rnnbook.text import Vocab, check_ids, check_lengths, length_mask, pad_sequences, tokenize
 
 LAYERS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {
@@ -21,6 +22,12 @@ LAYERS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {
     "gru": nn.GRU,
 }
 POOLINGS = ("last", "mean", "max", "mean+max")
+
+
+def _check_padded(x: Tensor, lengths: Tensor) -> None:
+    if x.ndim != 3:
+        raise ValueError(f"expected shape (batch, time, feature), got {tuple(x.shape)}")
+    check_lengths(lengths, x.shape[0], x.shape[1])
 
 
 def pool(outputs: Tensor, lengths: Tensor, how: str) -> Tensor:
@@ -32,7 +39,7 @@ def pool(outputs: Tensor, lengths: Tensor, how: str) -> Tensor:
     """
     if how not in POOLINGS:
         raise ValueError(f"unknown pooling {how!r}; known: {', '.join(POOLINGS)}")
-    check_lengths(lengths, outputs.shape[0], outputs.shape[1])
+    _check_padded(outputs, lengths)
     if how == "last":
         return outputs[torch.arange(len(outputs)), lengths - 1]
     padding = ~length_mask(lengths, outputs.shape[1]).unsqueeze(-1)  # (B, T, 1)
@@ -47,10 +54,9 @@ def pool(outputs: Tensor, lengths: Tensor, how: str) -> Tensor:
 def reverse_real(x: Tensor, lengths: Tensor) -> Tensor:
     """Reverse the first ``lengths`` steps of each row of x (B, T, F); padding stays where it is.
 
-    A backward layer must begin at the last real step, not in the padding. Doing it twice changes
-    nothing.
+    A backward layer must begin at the last real step, not in the padding. Twice changes nothing.
     """
-    check_lengths(lengths, x.shape[0], x.shape[1])
+    _check_padded(x, lengths)
     t = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])  # (B, T)
     source = torch.where(t < lengths[:, None], lengths[:, None] - 1 - t, t)
     return x.gather(1, source.unsqueeze(-1).expand_as(x))
@@ -90,6 +96,7 @@ class RecurrentStack(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Take x (B, T, I) and lengths (B,); return outputs (B, T, H), or (B, T, 2H) for two directions."""
+        _check_padded(x, lengths)
         for depth, layer in enumerate(self.forwards):
             y = layer(x)[0]
             if len(self.backwards):
@@ -124,10 +131,12 @@ class TextClassifier(nn.Module):
     """Embedding → recurrent layer → pooling over the real time steps → linear read-out."""
 
     def __init__(self, config: ClassifierConfig) -> None:
-        """Raise ``ValueError`` for an unknown ``rnn_type`` or ``pooling``."""
+        """Raise ``ValueError`` for an unknown ``rnn_type`` or ``pooling``, or an impossible share."""
         super().__init__()
         if config.pooling not in POOLINGS:
             raise ValueError(f"unknown pooling {config.pooling!r}; known: {', '.join(POOLINGS)}")
+        if not 0.0 <= config.word_dropout < 1.0:
+            raise ValueError(f"expected a word_dropout from 0 to below 1, got {config.word_dropout}")
         self.config = config
         self.embedding = nn.Embedding(
             config.vocab_size, config.embedding_dim, padding_idx=Vocab.padding_index
@@ -191,9 +200,7 @@ def save_classifier(path: str | Path, model: TextClassifier, vocab: Vocab) -> No
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     config, tokens = json.dumps(asdict(model.config)), json.dumps(vocab.tokens, ensure_ascii=False)
     metadata = {"config": config, "vocab": tokens, "sha256": _fingerprint(tensors, config, tokens)}
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(save(tensors, metadata))
-    partial.replace(path)
+    write_whole(path, save(tensors, metadata))
 
 
 def load_classifier(path: str | Path) -> tuple[TextClassifier, Vocab]:
@@ -234,6 +241,8 @@ def classify(
     """
     if isinstance(texts, str):
         raise TypeError("expected a list of texts, got one str: write [text]")
+    if len(vocab) != model.config.vocab_size:
+        raise ValueError(f"the model has {model.config.vocab_size} tokens, this vocabulary {len(vocab)}")
     sequences = []
     for i, text in enumerate(texts):
         ids = vocab.encode(tokenize(text)[:max_len])

@@ -30,8 +30,8 @@ def tokenize(text: str) -> list[str]:
     """
     if not isinstance(text, str):
         raise TypeError(f"expected a text as one str, got {type(text).__name__}")
-    text = unicodedata.normalize("NFKC", _TAG.sub(" ", text))
-    return _TOKEN.findall(_INVISIBLE.sub("", text).replace("\u2019", "'").lower())
+    text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", _TAG.sub(" ", text)))
+    return _TOKEN.findall(text.replace("\u2019", "'").lower())
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Vocab:
     ) -> Vocab:
         """Keep the most frequent tokens of the *training* texts; ties in alphabetical order.
 
-        ``max_size`` counts the two special tokens. Raises ``ValueError`` when it leaves no room.
+        ``max_size`` counts the two special tokens. Raises ``ValueError`` when no token can be kept.
         """
         if max_size < 3:
             raise ValueError(f"max_size counts {PAD} and {UNKNOWN}: expected at least 3, got {max_size}")
@@ -70,6 +70,8 @@ class Vocab:
             counts.update(tokens)
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         kept = [token for token, count in ranked if count >= min_count and token not in (PAD, UNKNOWN)]
+        if not kept:
+            raise ValueError(f"no token occurs {min_count} times: no texts, or a generator that was used up")
         return cls((PAD, UNKNOWN, *kept[: max_size - 2]))
 
     def __len__(self) -> int:
@@ -117,11 +119,7 @@ def check_lengths(lengths: Tensor, batch_size: int, seq_len: int) -> None:
         )
 
 
-def pad_sequences(sequences: Sequence[Tensor], padding_index: int = 0) -> tuple[Tensor, Tensor]:
-    """Lay sequences of ids (T_i,) into one rectangle: ``(padded (B, T), lengths (B,))``, both int64.
-
-    T is the longest length of this batch. Raises ``ValueError`` when a sequence is empty, naming it.
-    """
+def _check_sequences(sequences: Sequence[Tensor]) -> None:
     if not len(sequences):
         raise ValueError("expected at least one sequence, got none")
     for i, sequence in enumerate(sequences):
@@ -129,6 +127,14 @@ def pad_sequences(sequences: Sequence[Tensor], padding_index: int = 0) -> tuple[
             raise ValueError(f"sequence {i}: expected shape (T,), got {tuple(sequence.shape)}")
         if not len(sequence):
             raise ValueError(f"sequence {i} is empty: drop such a text or give it one {UNKNOWN} token")
+
+
+def pad_sequences(sequences: Sequence[Tensor], padding_index: int = 0) -> tuple[Tensor, Tensor]:
+    """Lay sequences of ids (T_i,) into one rectangle: ``(padded (B, T), lengths (B,))``, both int64.
+
+    T is the longest length of this batch. Raises ``ValueError`` when a sequence is empty, naming it.
+    """
+    _check_sequences(sequences)
     lengths = torch.tensor([len(sequence) for sequence in sequences])
     return torch.nn.utils.rnn.pad_sequence(
         list(sequences), batch_first=True, padding_value=padding_index
@@ -163,13 +169,15 @@ class Batches:
             raise ValueError(f"expected a batch_size of at least 1, got {batch_size}")
         if max_len is not None and max_len < 1:
             raise ValueError(f"expected a max_len of at least 1, got {max_len}")
+        _check_sequences(sequences)
         self.labels = torch.as_tensor(labels if isinstance(labels, Tensor) else list(labels))
-        if self.labels.is_floating_point():
+        if self.labels.is_floating_point() or self.labels.dtype == torch.bool:
             raise TypeError(f"expected class numbers as integers, got {self.labels.dtype}")
         if self.labels.shape != (len(sequences),):
             raise ValueError(
                 f"expected {len(sequences)} labels, one a sequence, got shape {tuple(self.labels.shape)}"
             )
+        self.labels = self.labels.to(torch.int64)
         self.sequences = [sequence[:max_len] for sequence in sequences]
         self.batch_size = batch_size
         self.generator = generator
@@ -193,10 +201,13 @@ class Batches:
         return [batches[i] for i in torch.randperm(len(batches), generator=self.generator).tolist()]
 
     def padding_share(self) -> float:
-        """Share of all positions of one pass that hold padding, 0 … 1."""
+        """Share of all positions of the next pass that hold padding, 0 … 1; the pass stays as it is."""
         real = total = 0
+        state = None if self.generator is None else self.generator.get_state()
         for tokens, lengths, _ in self:
             real, total = real + int(lengths.sum()), total + tokens.numel()
+        if self.generator is not None and state is not None:
+            self.generator.set_state(state)
         return 1 - real / total
 
 
@@ -206,10 +217,13 @@ def ppmi_vectors(sequences: Sequence[Tensor], vocab_size: int, dim: int, *, wind
     Neighbours within ``window`` are counted, a nearer one for more; counts become positive pointwise
     mutual information, whose ``dim`` strongest directions are kept (Levy, Goldberg and Dagan, 2015).
     The result has a standard deviation of 0.3; padding gets zeros. Takes seconds for a few million
-    tokens. Raises ``ValueError`` when ``dim`` is not below ``vocab_size``.
+    tokens. Raises ``ValueError`` when ``dim`` is not below ``vocab_size``, or no token has a neighbour.
     """
     if not 1 <= dim < vocab_size:
         raise ValueError(f"expected dim from 1 to vocab_size - 1 = {vocab_size - 1}, got {dim}")
+    if window < 1:
+        raise ValueError(f"expected a window of at least 1, got {window}")
+    _check_sequences(sequences)
     gap = torch.zeros(window, dtype=torch.int64)  # so that no text is the neighbour of the next
     ids = torch.cat([part for sequence in sequences for part in (sequence, gap)])
     check_ids(ids, vocab_size)
@@ -220,6 +234,8 @@ def ppmi_vectors(sequences: Sequence[Tensor], vocab_size: int, dim: int, *, wind
         weights = np.full(len(first), 1 / distance, dtype=np.float32)
         counts += sparse.coo_matrix((weights, (first, second)), shape=counts.shape).tocsr()
     joint = (counts + counts.T).tocoo()
+    if not joint.nnz:
+        raise ValueError("no known token has a known neighbour in these texts, so none gets a vector")
     row, column = (np.asarray(joint.sum(axis=axis)).ravel() for axis in (1, 0))
     column = column**0.75 / (column**0.75).sum()  # smoothed: else rare neighbours count too much
     information = np.log(joint.data / (row[joint.row] * column[joint.col]))
@@ -228,4 +244,6 @@ def ppmi_vectors(sequences: Sequence[Tensor], vocab_size: int, dim: int, *, wind
     matrix = sparse.csr_matrix((information[positive], places), shape=joint.shape)
     left, strength, _ = randomized_svd(matrix, dim, n_iter=2, random_state=0)
     vectors = torch.from_numpy((left * np.sqrt(strength)).astype(np.float32))
-    return vectors * (0.3 / vectors.std())
+    vectors *= 0.3 / vectors.std()
+    vectors[Vocab.padding_index] = 0.0  # the decomposition leaves it near zero
+    return vectors

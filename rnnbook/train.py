@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class History:
 
 def check_targets(logits: Tensor, targets: Tensor) -> None:
     """Refuse class labels that PyTorch would broadcast or misread (``TypeError``, ``ValueError``)."""
-    if targets.is_floating_point():
+    if targets.dtype != torch.int64:
         raise TypeError(f"expected labels as class numbers (int64), got {targets.dtype}")
     if logits.ndim != 2 or targets.shape != logits.shape[:1]:
         raise ValueError(
@@ -60,7 +61,10 @@ def classification_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 @torch.no_grad()
 def validate(model: nn.Module, batches: Iterable[Batch]) -> tuple[float, float]:
-    """Return ``(mean loss in nats, accuracy)``, each weighted by example; keep the model's mode."""
+    """Return ``(mean loss in nats, accuracy)``, each weighted by example; keep the model's mode.
+
+    Raises ``ValueError`` for no examples and ``FloatingPointError`` for a loss that is not finite.
+    """
     was_training = model.training
     model.eval()
     nats = correct = count = 0.0
@@ -72,13 +76,17 @@ def validate(model: nn.Module, batches: Iterable[Batch]) -> tuple[float, float]:
     model.train(was_training)
     if not count:
         raise ValueError("no examples to validate on: an empty split, or a generator that was used up")
+    if not math.isfinite(nats):
+        raise FloatingPointError(f"the mean loss on the validation texts is {nats / count}")
     return nats / count, correct / count
 
 
-def _checked(batches: Iterable[Batch], num_epochs: int) -> _Epoch:
+def _checked(batches: Iterable[Batch], num_epochs: int, max_grad_norm: float) -> _Epoch:
     """Refuse what would train on nothing; give batches a length."""
     if num_epochs < 1:
         raise ValueError(f"expected num_epochs of at least 1, got {num_epochs}")
+    if not max_grad_norm > 0:
+        raise ValueError(f"expected max_grad_norm above 0 (inf: no clipping), got {max_grad_norm}")
     if num_epochs > 1 and iter(batches) is batches:
         raise ValueError(
             "batches is a generator: it is empty after one epoch; give a list or rnnbook.text.Batches"
@@ -108,16 +116,13 @@ def train_classifier(
     Raises ``FloatingPointError`` at the first loss or gradient that is not finite, before it reaches
     the weights, and ``ValueError`` when ``batches`` can be gone through only once.
     """
-    batches = _checked(batches, num_epochs)
+    batches = _checked(batches, num_epochs, max_grad_norm)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=learning_rate, total_steps=num_epochs * len(batches)
-    )
+    total = num_epochs * len(batches)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=learning_rate, total_steps=total)
     history, best = History(), copy.deepcopy(model.state_dict())
     quiet = os.environ.get("RNNBOOK_PROGRESS") == "0"
-    progress = tqdm(
-        total=num_epochs * len(batches), desc="training", unit="step", disable=quiet or None, leave=False
-    )
+    progress = tqdm(total=total, desc="training", unit="step", disable=quiet or None, leave=False)
     for epoch in range(num_epochs):
         model.train()
         nats = count = 0.0
