@@ -92,11 +92,14 @@ def score_row(
     values: Sequence[float],
     *,
     num_items: int,
-    train_cpu_seconds: Sequence[float],
     num_parameters: int,
+    train_cpu_seconds: Sequence[float] = (),
 ) -> Row:
-    """Make a row of accuracies: interval over seeds, or over test items where there is one value."""
-    if not values or not len(seeds) == len(values) == len(train_cpu_seconds):
+    """Make a row of accuracies: interval over seeds, or over test items where there is one value.
+
+    Raises ``ValueError`` unless there is one value a seed, and one time a seed or no times at all.
+    """
+    if not values or len(seeds) != len(values) or len(train_cpu_seconds) not in (0, len(values)):
         raise ValueError(
             f"expected one value and one time a seed, got {len(seeds)} seeds, {len(values)} values, "
             f"{len(train_cpu_seconds)} times"
@@ -170,7 +173,8 @@ class Table:
 
     @staticmethod
     def _seconds(row: Row) -> str:
-        return f"{sum(row.train_cpu_seconds) / len(row.train_cpu_seconds):.0f}"
+        times = row.train_cpu_seconds
+        return f"{sum(times) / len(times):.0f}" if times else "–"
 
     def _repr_markdown_(self) -> str:
         lines = [self.lines[0], ["---", *["---:"] * (len(self.lines[0]) - 1)], *self.lines[1:]]

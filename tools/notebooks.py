@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ from rnnbook.repro import source_hash
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = ROOT / "chapters"
 COVER_FIGURE, COVER = "fig-reading", ROOT / "assets" / "reading.png"
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 KEPT = {"tags", "mystnb", "rnnbook"}
 
 
@@ -99,7 +101,7 @@ def run(path: Path) -> None:
     try:
         client.execute()
     except CellExecutionError as error:
-        sys.exit(f"\n{name}: nothing was stored, a cell failed.\n{error}")
+        sys.exit(f"\n{name}: nothing was stored, a cell failed.\n" + COLOUR.sub("", str(error)))
     if bad := complaints(notebook):
         sys.exit(f"\n{name}: nothing was stored.\n" + "\n".join(bad))
     clean(notebook)
