@@ -24,20 +24,27 @@ SEARCH_SCRIPTS = re.compile(SCRIPT.format("(?:searchtools|language_data|searchin
 ICON_RULE = re.compile(r'((?:\.fa-[\w-]+:before,?)+)\{content:"(?:\\\w+|.)"\}')
 PRIVATE_USE = re.compile(r"\\([ef][0-9a-f]{3})\b|([\ue000-\uf8ff])")
 ICONS_OF_SCRIPTS = {"fa-xmark"}
+# Names and roles by which assistive technology would miss what the page shows.
+REPAIRS = (
+    (r'(<button class="[^"]*search-button-field[^>]*?) aria-label="[^"]*"', r"\1"),
+    (r'<summary aria-label="Toggle hidden content">', "<summary>"),
+    (r'role="doc-biblioentry"', 'role="listitem"'),
+    (r'<div id="pst-primary-sidebar"', r'\g<0> role="complementary" aria-label="The book"'),
+)
 LEFTOVERS = ("scripts/fontawesome.js*", "scripts/*.map", "styles/*.map", "*webpack-macros.html", "locales")
 
 
 def lean_page(text: str, *, is_search: bool) -> str:
-    """Return a page without the scripts it does not use, with late images, and two roles mended."""
+    """Return a page without the scripts it does not use, with late images and mended roles."""
     text = ICON_SCRIPT.sub("", text)
     if not is_search:
         text = SEARCH_SCRIPTS.sub("", text)
     head, article, body = text.partition("<article")
     first, image, rest = body.partition("<img ")
     text = late_images(head) + article + first + image + late_images(rest)
-    # The button's label hides its text from assistive technology; the list has no list items.
-    text = re.sub(r'(<button class="[^"]*search-button-field[^>]*?) aria-label="[^"]*"', r"\1", text)
-    return text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+    for fault, repair in REPAIRS:
+        text = re.sub(fault, repair, text)
+    return text
 
 
 def late_images(text: str) -> str:
