@@ -40,7 +40,10 @@ class History:
 
 
 def check_targets(logits: Tensor, targets: Tensor) -> None:
-    """Refuse class labels that PyTorch would broadcast or misread (``TypeError``, ``ValueError``)."""
+    """Refuse labels that PyTorch would broadcast or misread: right are logits (B, num_classes), labels (B,).
+
+    Raises ``TypeError`` for another kind of number and ``ValueError`` for another shape or range.
+    """
     if targets.dtype != torch.int64:
         raise TypeError(f"expected labels as class numbers (int64), got {targets.dtype}")
     if logits.ndim != 2 or targets.shape != logits.shape[:1]:
