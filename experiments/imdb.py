@@ -21,7 +21,6 @@ from pathlib import Path
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor
 
 from rnnbook import datasets
 from rnnbook.datasets import Split, split_by_hash
@@ -107,15 +106,17 @@ def run_network(plan: Plan, train: Split, val: Split, test: Split, seed: int) ->
     token_lists = [tokenize(text) for text in train.texts]
     vocab = Vocab.build(token_lists, max_size=plan.vocab_size)
 
-    def shorten(ids: Tensor) -> Tensor:
-        if plan.max_len is None or len(ids) <= plan.max_len:
-            return ids
-        return torch.cat([ids[: plan.max_len - plan.last], ids[len(ids) - plan.last :]])
-
     def batches(split: Split, shuffle: torch.Generator | None) -> Batches:
-        sequences = [shorten(vocab.encode(tokenize(text))) for text in split.texts]
+        sequences = [vocab.encode(tokenize(text)) for text in split.texts]
         labels = torch.from_numpy(split.labels)
-        return Batches(sequences, labels, batch_size=plan.batch_size, generator=shuffle)
+        return Batches(
+            sequences,
+            labels,
+            batch_size=plan.batch_size,
+            generator=shuffle,
+            max_len=plan.max_len,
+            last=plan.last,
+        )
 
     config = ClassifierConfig(**(asdict(plan.config) | {"vocab_size": len(vocab)}))
     model = TextClassifier(config)

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from rnnbook.repro import write_whole
-from rnnbook.text import Vocab, check_ids, check_lengths, length_mask, pad_sequences, tokenize
+from rnnbook.text import Vocab, check_ids, check_lengths, length_mask, pad_sequences, shorten, tokenize
 
 LAYERS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {
     "rnn": nn.RNN,
@@ -231,11 +231,11 @@ def load_classifier(path: str | Path) -> tuple[TextClassifier, Vocab]:
 
 @torch.no_grad()
 def classify(
-    model: TextClassifier, vocab: Vocab, texts: Sequence[str], *, max_len: int | None = None
+    model: TextClassifier, vocab: Vocab, texts: Sequence[str], *, max_len: int | None = None, last: int = 0
 ) -> Tensor:
     """Return the probability of each class for each text, shape (N, num_classes).
 
-    ``max_len`` keeps that many tokens of each text, as in training. Raises ``TypeError`` for one bare
+    ``max_len`` and ``last`` shorten each text as :func:`rnnbook.text.shorten` does, as in training. Raises ``TypeError`` for one bare
     string and ``ValueError`` for a text that the model can know nothing about: empty, or without a
     single known token.
     """
@@ -245,7 +245,7 @@ def classify(
         raise ValueError(f"the model has {model.config.vocab_size} tokens, this vocabulary {len(vocab)}")
     sequences = []
     for i, text in enumerate(texts):
-        ids = vocab.encode(tokenize(text)[:max_len])
+        ids = shorten(vocab.encode(tokenize(text)), max_len, last)
         if not len(ids):
             raise ValueError(f"text {i} is empty: there is nothing to classify in {text!r}")
         if not (ids != vocab.unknown_index).any():

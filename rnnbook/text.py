@@ -147,6 +147,22 @@ def length_mask(lengths: Tensor, seq_len: int) -> Tensor:
     return torch.arange(seq_len, device=lengths.device) < lengths[:, None]
 
 
+def shorten(ids: Tensor, max_len: int | None, last: int = 0) -> Tensor:
+    """Keep at most ``max_len`` of ids (T,): the ``last`` ones of the text, the rest from its beginning.
+
+    Raises ``ValueError`` unless ``max_len`` is at least 1 and ``last`` lies from 0 to ``max_len``.
+    """
+    if max_len is None:
+        return ids
+    if max_len < 1 or not 0 <= last <= max_len:
+        raise ValueError(
+            f"expected max_len of at least 1 and last from 0 to max_len, got {max_len} and {last}"
+        )
+    if len(ids) <= max_len:
+        return ids
+    return torch.cat([ids[: max_len - last], ids[len(ids) - last :]])
+
+
 class Batches:
     """Batches ``(tokens (B, T), lengths (B,), labels (B,))`` of texts of like length.
 
@@ -163,12 +179,11 @@ class Batches:
         batch_size: int,
         generator: torch.Generator | None = None,
         max_len: int | None = None,
+        last: int = 0,
     ) -> None:
-        """Keep the first ``max_len`` tokens of each sequence; labels are class numbers (N,)."""
+        """Shorten sequences (T_i,) by :func:`shorten`; labels are class numbers (N,)."""
         if batch_size < 1:
             raise ValueError(f"expected a batch_size of at least 1, got {batch_size}")
-        if max_len is not None and max_len < 1:
-            raise ValueError(f"expected a max_len of at least 1, got {max_len}")
         _check_sequences(sequences)
         self.labels = torch.as_tensor(labels if isinstance(labels, Tensor) else list(labels))
         if self.labels.is_floating_point() or self.labels.dtype == torch.bool:
@@ -178,7 +193,7 @@ class Batches:
                 f"expected {len(sequences)} labels, one a sequence, got shape {tuple(self.labels.shape)}"
             )
         self.labels = self.labels.to(torch.int64)
-        self.sequences = [sequence[:max_len] for sequence in sequences]
+        self.sequences = [shorten(sequence, max_len, last) for sequence in sequences]
         self.batch_size = batch_size
         self.generator = generator
 
