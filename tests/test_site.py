@@ -44,18 +44,19 @@ def build(out: Path) -> Path:
     return out / "_build" / "html"
 
 
-@pytest.fixture(scope="session")
+# Scope: this file. A browser that is left open would be in the way of tests that run an event loop.
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("site"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(site: Path) -> Iterator[str]:
     with served(site) as found:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if find_chromium() is None:
         reason = "no Chromium on this machine (Debian: apt-get install chromium)"
@@ -76,19 +77,18 @@ class Visit:
 
 
 class Reader:
-    """Opens each page once for each width and theme."""
+    """Opens each page once for each width."""
 
     def __init__(self, browser: Browser, address: str) -> None:
         self.browser, self.address = browser, address
-        self.visits: dict[tuple[str, int, str], Visit] = {}
+        self.visits: dict[tuple[str, int], Visit] = {}
 
-    def visit(self, name: str, width: int = WIDE, theme: str = "light") -> Visit:
-        key = name, width, theme
-        if key not in self.visits:
-            self.visits[key] = self._open(*key)
-        return self.visits[key]
+    def visit(self, name: str, width: int = WIDE) -> Visit:
+        if (name, width) not in self.visits:
+            self.visits[name, width] = self._open(name, width)
+        return self.visits[name, width]
 
-    def _open(self, name: str, width: int, theme: str) -> Visit:
+    def _open(self, name: str, width: int) -> Visit:
         requests: list[str] = []
         problems: list[str] = []
 
@@ -98,11 +98,11 @@ class Reader:
             page.on("response", lambda answer: problems.append(answer.url) if answer.status >= 400 else None)
             page.on("pageerror", lambda error: problems.append(str(error)))
 
-        page = open_page(self.browser, f"{self.address}/{name}.html", width=width, theme=theme, watch=watch)
+        page = open_page(self.browser, f"{self.address}/{name}.html", width=width, theme="light", watch=watch)
         return Visit(page, requests, problems)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def reader(browser: Browser, address: str) -> Reader:
     return Reader(browser, address)
 
@@ -222,10 +222,12 @@ OUT_OF_REACH = """
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_on_a_phone_only_wide_things_scroll_sideways(reader: Reader, name: str, theme: str) -> None:
-    page = reader.visit(name, NARROW, theme).page
+    page = reader.visit(name, NARROW).page
+    page.evaluate("(theme) => { document.documentElement.dataset.theme = theme; }", theme)
     page.evaluate("document.querySelectorAll('details').forEach((box) => (box.open = true))")
-    for button in page.locator(".bd-article .toggle-button-hidden").all():
-        button.click()
+    closed = page.locator(".bd-article .toggle-button-hidden")
+    while closed.count():
+        closed.first.click()
     page.wait_for_timeout(100)
     scroll, width = page.evaluate(
         "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
