@@ -19,9 +19,11 @@ def build() -> None:
     """Run Jupyter Book; every warning, also of a link that leads nowhere, is an error."""
     start = time.monotonic()
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
-    flags = ["-W", "-n", "--keep-going", "-q", "-q"]
+    flags = ["-W", "-n", "--keep-going", "-q"]
     print("Building the site ...", flush=True)
-    done = subprocess.run([jupyter_book, "build", ".", *flags], cwd=ROOT, check=False)
+    done = subprocess.run(
+        [jupyter_book, "build", ".", *flags], cwd=ROOT, check=False, stdout=subprocess.DEVNULL
+    )
     if done.returncode:
         sys.exit("The site was not built: the messages above name file and line.")
     print(f"The site is built ({time.monotonic() - start:.0f} s): _build/html/index.html")
