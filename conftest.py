@@ -21,6 +21,7 @@ from PIL import Image, ImageFilter
 WIDTH = 480  # points: both pictures are compared at this width
 REACH = 5  # ink may move by two points: the window within which a partner is looked for
 LOST, LOST_OF_COLOUR = 0.02, 0.10  # share of the ink, and of the ink of one colour, without a partner
+HUES = 36  # parts of the circle of hues: the nearest two of the book's colours are one apart
 MEAN_CHANGE = 6.0  # grey levels of 255, after a blur
 NUMBER = re.compile(r"(?<![\w.])[-+\u2212]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 Picture = Image.Image
@@ -39,10 +40,10 @@ def pictures(outputs: list[Any]) -> Iterator[Picture]:
 
 
 def colour_classes(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Sort pixels (H, W, 3) by colour: 0 paper, 1 grey or black, 2 … 13 twelfths of the circle of hues."""
+    """Sort pixels (H, W, 3) by colour: 0 paper, 1 grey or black, 2 … a part of the circle of hues."""
     low, high = pixels.min(axis=2).astype(int), pixels.max(axis=2).astype(int)
     hue = np.asarray(Image.fromarray(pixels).convert("HSV"))[..., 0].astype(int)
-    classes = np.where(high - low < 40, 1, 2 + (hue * 12 // 256))
+    classes = np.where(high - low < 40, 1, 2 + hue * HUES // 256)
     return np.where(255 - low > 40, classes, 0)
 
 
@@ -65,7 +66,7 @@ def picture_problem(stored: Picture, made: Picture, *, lost: float = LOST) -> st
     alone = max(without_partner(ink[0], ink[1]), without_partner(ink[1], ink[0]))
     if alone > lost:
         return f"{alone:.1%} of the ink has no partner in the other figure"
-    for kind in range(1, 14):
+    for kind in range(1, 2 + HUES):
         mine = [c == kind for c in classes]
         if max(m.sum() for m in mine) < 0.01 * max(1, ink[0].sum()):
             continue  # a few points at the edge between two colours
@@ -87,7 +88,7 @@ def picture_problem(stored: Picture, made: Picture, *, lost: float = LOST) -> st
 
 def neighbours(kind: int) -> list[int]:
     """Hues beside a hue, since a hue at the edge of its class may fall on either side."""
-    return [] if kind == 1 else [2 + (kind - 2 + step) % 12 for step in (-1, 1)]
+    return [] if kind == 1 else [2 + (kind - 2 + step) % HUES for step in (-1, 1)]
 
 
 def figures_problem(stored: list[Any], made: list[Any], *, lost: float = LOST) -> str | None:

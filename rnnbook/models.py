@@ -235,9 +235,9 @@ def classify(
 ) -> Tensor:
     """Return the probability of each class for each text, shape (N, num_classes).
 
-    ``max_len`` and ``last`` shorten each text as :func:`rnnbook.text.shorten` does, as in training. Raises ``TypeError`` for one bare
-    string and ``ValueError`` for a text that the model can know nothing about: empty, or without a
-    single known token.
+    ``max_len`` and ``last`` shorten each text as in training (:func:`rnnbook.text.shorten`). Raises
+    ``TypeError`` for one bare string and ``ValueError`` for a text that the model can know nothing
+    about: empty, or without a single known token.
     """
     if isinstance(texts, str):
         raise TypeError("expected a list of texts, got one str: write [text]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -115,11 +116,16 @@ def plot_lines(
     return ax
 
 
-def plot_scores(rows: Sequence[Row], *, highlight: str = "LSTM", ax: Axes | None = None) -> Axes:
-    """Draw each row as a dot at its mean, a bar for its 95 % interval, and every seed as a small mark."""
+def plot_scores(
+    rows: Sequence[Row], *, highlight: Sequence[str] = ("RNN", "LSTM", "GRU"), ax: Axes | None = None
+) -> Axes:
+    """Draw each row as a dot at its mean, a bar for its 95 % interval, and every seed as a small mark.
+
+    Models with one of the words ``highlight`` in their name get another colour and another mark.
+    """
     ax = _axes(ax)
     for y, row in enumerate(reversed(rows)):
-        colour, marker = (BLUE, "o") if highlight in row.model else (ORANGE, "D")
+        colour, marker = (BLUE, "o") if any(word in row.model for word in highlight) else (ORANGE, "D")
         if len(row.values) > 1:
             ax.plot(row.values, [y] * len(row.values), linestyle="none", marker="|", color=GREY, markersize=9)
         ax.plot(
@@ -132,7 +138,7 @@ def plot_scores(rows: Sequence[Row], *, highlight: str = "LSTM", ax: Axes | None
             alpha=0.55,
         )
         ax.plot([row.mean], [y], linestyle="none", marker=marker, color=colour, markersize=7)
-    ax.set_yticks(range(len(rows)), [row.model for row in reversed(rows)])
+    ax.set_yticks(range(len(rows)), [fill(row.model, 34) for row in reversed(rows)])
     ax.set(xlabel=f"{rows[0].metric} on the test texts (share)", ylim=(-0.6, len(rows) - 0.4))
     ax.grid(visible=False, axis="y")
     return ax

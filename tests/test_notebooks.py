@@ -144,6 +144,10 @@ def check_length(notebook: NotebookNode) -> Iterator[str]:
             row += "remove-cell" not in tags(cell)
             if (count := len(cell.source.splitlines())) > 30:
                 yield f"length: code cell {i} has {count} lines, at most 30"
+            if (
+                width := max(map(len, cell.source.splitlines()), default=0)
+            ) > 88 and "remove-cell" not in tags(cell):
+                yield f"length: code cell {i} has a line of {width} characters, at most 88 are seen at once"
         if row > 4:
             yield f"length: cell {i} is the fifth code cell in a row"
 
@@ -288,6 +292,7 @@ PLANTED: list[tuple[str, str, Callable[[NotebookNode], object]]] = [
     ),
     ("length", "words, at most 200", _add_text("word " * 201)),
     ("length", "lines, at most 30", _add_code("\n".join(["x = 1"] * 31))),
+    ("length", "characters, at most 88", _add_code("x = " + "1" * 90)),
     ("length", "fifth code cell", _add_code("x = 1", count=5)),
     ("exercises", "not every exercise", _replace("{solution-start} ex-", "{solution-start} ex-no-")),
     ("exercises", "is not folded", _replace(":class: dropdown", ":class: open")),

@@ -93,6 +93,7 @@ def run(what, command):
                     print("\r\033[K  {:4d}  {}".format(count, line.strip()[:60]), end="", flush=True)
                 elif count % 50 == 49 and line.startswith("Collecting "):
                     print("  {} packages".format(count + 1), flush=True)
+        process.stdout.close()
         code = process.wait()
     except OSError as error:
         tail, code = [str(error)], 1
