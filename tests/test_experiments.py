@@ -68,6 +68,8 @@ def test_a_cut_off_run_is_resumed_and_ends_with_the_same_record(parts, folder, m
     with pytest.raises(KeyboardInterrupt):
         imdb.collect("trial", tasks, [0, 1], "command")
     assert not (folder / "trial.json").exists()
+    log = (folder / "trial.runs.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["seed"] for line in log] == [0, 0, 0, 0]  # all that was finished
     imdb.collect("trial", tasks, [0, 1], "command")
     assert calls == [0, 1, 1]
     scores = [[row["values"] for row in made["rows"]] for made in (whole, record(folder))]

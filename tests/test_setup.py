@@ -97,6 +97,21 @@ def test_an_install_interrupted_at_any_step_starts_again(setup, commands, monkey
     assert Path(setup.READY).exists()
 
 
+@pytest.mark.usefixtures("commands")
+def test_a_half_deleted_environment_is_not_trusted(setup, monkeypatch):
+    setup.main()
+    with (Path(setup.ROOT) / "requirements.lock").open("a") as file:
+        file.write("\n# renewed\n")
+
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(setup.shutil, "rmtree", interrupted)
+    with pytest.raises(SystemExit, match="interrupted"):
+        setup.main()
+    assert not Path(setup.READY).exists()
+
+
 def test_a_finished_environment_without_katex_gets_katex_alone(setup, commands):
     setup.main()
     katex = Path(setup.ROOT) / "node_modules" / "katex"
