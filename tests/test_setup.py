@@ -180,6 +180,8 @@ def test_a_folder_that_is_no_environment_is_left_alone(setup):
             "needs a network",
         ),
         ("ERROR: No matching distribution found for torch==2.13.0", "needs a network"),
+        ("npm error code SELF_SIGNED_CERT_IN_CHAIN", "NODE_EXTRA_CA_CERTS"),
+        ("ConnectionError: SSLError: CERTIFICATE_VERIFY_FAILED", "SSL_CERT_FILE"),
         ("npm error code ENOTFOUND", "needs a network"),
         ("THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE", "not the one that was locked"),
         ("npm error code EINTEGRITY", "not the one that was locked"),

@@ -24,6 +24,10 @@ ADVICE = [
         "The disk is full: free about 3 GB and run the command again.",
     ),
     (
+        r"CERTIFICATE_VERIFY_FAILED|SELF_SIGNED_CERT|self.signed certificate",
+        "The network shows a certificate that is not trusted here. Behind a proxy that has its own, name its file in SSL_CERT_FILE and NODE_EXTRA_CA_CERTS and run the command again.",
+    ),
+    (
         r"name resolution|NewConnectionError|ConnectionError|Connection refused|Network is unreachable|timed out|getaddrinfo|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|No matching distribution|ProxyError|NameResolutionError",
         "Packages could not be fetched: the first run needs a network. Check the connection and run the command again.",
     ),
