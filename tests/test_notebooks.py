@@ -301,7 +301,11 @@ PLANTED: list[tuple[str, str, Callable[[NotebookNode], object]]] = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "complaint", "plant"), PLANTED, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("rule", "complaint", "plant"),
+    PLANTED,
+    ids=lambda value: value[:30] if isinstance(value, str) else "planted",
+)
 def test_rule_sees_a_planted_fault(
     rule: str, complaint: str, plant: Callable[[NotebookNode], object]
 ) -> None:
