@@ -162,6 +162,19 @@ def test_every_image_says_in_words_what_it_shows(site: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
+def test_every_table_that_a_cell_returns_is_set_as_one(site: Path, name: str) -> None:
+    notebook = json.loads((ROOT / f"{name}.ipynb").read_text(encoding="utf-8"))
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    tables = ["".join(output["data"].get("text/markdown", "")) for output in outputs if "data" in output]
+    wanted = [table.count("\n") - 1 for table in tables if table.startswith("|")]
+    found = [
+        len(table.select("tbody tr")) for table in parsed(site / f"{name}.html").select(".cell_output table")
+    ]
+    assert found == wanted
+    assert not re.search(r"\|\s*[-—]+:?\s*\|", parsed(site / f"{name}.html").get_text())
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_opens_in_colab_and_can_be_downloaded(site: Path, name: str) -> None:
     page = site / f"{name}.html"
     links = [tag["href"] for tag in parsed(page).select(".article-header-buttons a[href]")]
