@@ -1,4 +1,4 @@
-r"""The recurrences written out, one time step each, and the loop that unrolls them.
+r"""The recurrences written out, one time step each, the loop that unrolls them, and their first weights.
 
 Every cell takes the ``state_dict`` of its twin in :mod:`torch.nn`, strictly, and gives the same
 numbers and gradients. Letters: B batch, T time steps, I input_size, H hidden_size.
@@ -7,12 +7,14 @@ numbers and gradients. Letters: B batch, T time steps, I input_size, H hidden_si
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 State = Tensor | tuple[Tensor, Tensor]
+NONLINEARITIES = {"tanh": torch.tanh, "relu": torch.relu}
 
 
 class _Cell(nn.Module):
@@ -60,18 +62,25 @@ class _Cell(nn.Module):
             )
         return state
 
-    def _gates(self, x: Tensor, h: Tensor) -> Tensor:
-        """Input part plus recurrent part of all gates: (B, num_gates * H)."""
+    def _stacked(self, x: Tensor, h: Tensor) -> Tensor:
+        """Input part plus recurrent part of all gates, before any nonlinearity: (B, num_gates * H)."""
         return x @ self.weight_ih.T + self.bias_ih + h @ self.weight_hh.T + self.bias_hh
 
 
 class RNNCell(_Cell):
-    r"""One step of the simple recurrent network (Elman, 1990).
+    r"""One step of the simple recurrent network (Elman, 1990), with tanh or ReLU.
 
     .. math:: h_t = \tanh(W_{ih} x_t + b_{ih} + W_{hh} h_{t-1} + b_{hh})
     """
 
     num_gates = 1
+
+    def __init__(self, input_size: int, hidden_size: int, nonlinearity: str = "tanh") -> None:
+        """Raise ``ValueError`` for a nonlinearity other than ``"tanh"`` and ``"relu"``."""
+        if nonlinearity not in NONLINEARITIES:
+            raise ValueError(f"unknown nonlinearity {nonlinearity!r}; known: {', '.join(NONLINEARITIES)}")
+        super().__init__(input_size, hidden_size)
+        self.nonlinearity = nonlinearity
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
         """Take x (B, I) and h (B, H), zeros when left out; return the next h (B, H).
@@ -79,7 +88,7 @@ class RNNCell(_Cell):
         Raises ``TypeError`` for integer input and ``ValueError`` for shapes that do not fit.
         """
         self._check_input(x)
-        return torch.tanh(self._gates(x, self._start(x, h)))
+        return NONLINEARITIES[self.nonlinearity](self._stacked(x, self._start(x, h)))
 
 
 class LSTMCell(_Cell):
@@ -93,19 +102,23 @@ class LSTMCell(_Cell):
 
     num_gates = 4
 
+    def gates(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Take x (B, I) and h (B, H); return i, f, g, o, each (B, H): what the step will multiply by."""
+        self._check_input(x)
+        i, f, g, o = self._stacked(x, self._start(x, h)).chunk(4, dim=1)
+        return i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Take x (B, I) and (h, c), each (B, H), zeros when left out; return the next (h, c).
 
         Raises ``TypeError`` for integer input and ``ValueError`` for shapes that do not fit.
         """
-        self._check_input(x)
         if state is not None and (isinstance(state, Tensor) or len(state) != 2):
             raise TypeError("expected the state of an LSTM as a pair (h, c)")
         h, c = (None, None) if state is None else state
-        h, c = self._start(x, h), self._start(x, c, "c")
-        i, f, g, o = self._gates(x, h).chunk(4, dim=1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        return o.sigmoid() * c.tanh(), c
+        i, f, g, o = self.gates(x, h)
+        c = f * self._start(x, c, "c") + i * g
+        return o * c.tanh(), c
 
 
 class GRUCell(_Cell):
@@ -120,18 +133,21 @@ class GRUCell(_Cell):
 
     num_gates = 3
 
+    def gates(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Take x (B, I) and h (B, H); return r, z, n, each (B, H)."""
+        self._check_input(x)
+        r_x, z_x, n_x = (x @ self.weight_ih.T + self.bias_ih).chunk(3, dim=1)
+        r_h, z_h, n_h = (self._start(x, h) @ self.weight_hh.T + self.bias_hh).chunk(3, dim=1)
+        r = (r_x + r_h).sigmoid()
+        return r, (z_x + z_h).sigmoid(), (n_x + r * n_h).tanh()
+
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
         """Take x (B, I) and h (B, H), zeros when left out; return the next h (B, H).
 
         Raises ``TypeError`` for integer input and ``ValueError`` for shapes that do not fit.
         """
-        self._check_input(x)
-        h = self._start(x, h)
-        r_x, z_x, n_x = (x @ self.weight_ih.T + self.bias_ih).chunk(3, dim=1)
-        r_h, z_h, n_h = (h @ self.weight_hh.T + self.bias_hh).chunk(3, dim=1)
-        r, z = (r_x + r_h).sigmoid(), (z_x + z_h).sigmoid()
-        n = (n_x + r * n_h).tanh()
-        return (1 - z) * n + z * h
+        _, z, n = self.gates(x, h)
+        return (1 - z) * n + z * self._start(x, h)
 
 
 def unroll(cell: nn.Module, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
@@ -152,3 +168,77 @@ def unroll(cell: nn.Module, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         state = cell(x[:, t], state)
         outputs.append(state[0] if isinstance(state, tuple) else state)
     return torch.stack(outputs, dim=1), state
+
+
+def _blocks(module: nn.Module, kind: str) -> Sequence[Tensor]:
+    """Find the parameters whose name begins with ``kind``: of a cell, or of every layer of ``torch.nn``."""
+    found = [parameter for name, parameter in module.named_parameters() if name.startswith(kind)]
+    if not found:
+        raise TypeError(f"expected a recurrent cell or layer, got {type(module).__name__}: it has no {kind}")
+    return found
+
+
+@torch.no_grad()
+def init_orthogonal(module: nn.Module, gain: float = 1.0, *, generator: torch.Generator) -> None:
+    """Make the H x H matrix of each gate orthogonal, times ``gain`` (Saxe, McClelland and Ganguli, 2014).
+
+    All singular values of ``weight_hh`` are then ``gain``: a linear step neither shrinks nor stretches
+    with 1. ``module`` is a cell of this file, or a layer of ``torch.nn``.
+    """
+    if not gain > 0:
+        raise ValueError(f"expected a gain above 0, got {gain}")
+    for weight in _blocks(module, "weight_hh"):
+        for block in weight.split(weight.shape[1]):
+            nn.init.orthogonal_(block, gain, generator=generator)
+
+
+@torch.no_grad()
+def init_identity(module: nn.Module, scale: float = 1.0) -> None:
+    """Start from "keep the state": weight_hh = scale * 1, biases zero (Le, Jaitly and Hinton, 2015).
+
+    Meant for ``RNNCell(..., nonlinearity="relu")`` and ``nn.RNN``; gated cells raise ``TypeError``.
+    """
+    for weight in _blocks(module, "weight_hh"):
+        if weight.shape[0] != weight.shape[1]:
+            raise TypeError("expected a network without gates: the identity is for RNNCell and nn.RNN")
+        weight.copy_(scale * torch.eye(len(weight)))
+    for bias in _blocks(module, "bias_"):
+        bias.zero_()
+
+
+def _set_gate_bias(module: nn.Module, gate: int, num_gates: int, value: Tensor | float) -> None:
+    """Put ``value`` into one gate's rows of ``bias_ih``, and zero into those of ``bias_hh``."""
+    weights = _blocks(module, "weight_hh")
+    if any(len(weight) != num_gates * weight.shape[1] for weight in weights):
+        raise TypeError(f"expected a cell with {num_gates} gates, got {type(module).__name__}")
+    for bias_ih, bias_hh in zip(_blocks(module, "bias_ih"), _blocks(module, "bias_hh"), strict=True):
+        bias_ih.chunk(num_gates)[gate].copy_(torch.as_tensor(value))
+        bias_hh.chunk(num_gates)[gate].zero_()
+
+
+@torch.no_grad()
+def init_forget_bias(module: nn.Module, bias: float = 1.0) -> None:
+    """Open the forget gate of an LSTM: its bias starts at ``bias`` (Gers et al., 2000; Jozefowicz et al., 2015).
+
+    The bias is put into ``bias_ih``; that in ``bias_hh`` becomes zero. ``TypeError`` for other cells.
+    """
+    _set_gate_bias(module, 1, 4, bias)
+
+
+@torch.no_grad()
+def init_chrono(module: nn.Module, longest: int, *, generator: torch.Generator) -> None:
+    """Spread the memory spans of the units from 1 to ``longest`` time steps (Tallec and Ollivier, 2018).
+
+    LSTM: forget bias = log u with u uniform from 1 to longest - 1, input bias = its negative. GRU: the
+    bias of z, which keeps the old state in PyTorch, is log u. ``ValueError`` for ``longest`` below 3.
+    """
+    if longest < 3:
+        raise ValueError(f"expected longest of at least 3 time steps, got {longest}")
+    hidden_size = _blocks(module, "weight_hh")[0].shape[1]
+    num_gates = len(_blocks(module, "weight_hh")[0]) // hidden_size
+    span = torch.empty(hidden_size).uniform_(1, longest - 1, generator=generator).log()
+    if num_gates == 3:
+        _set_gate_bias(module, 1, 3, span)
+    else:
+        _set_gate_bias(module, 1, 4, span)
+        _set_gate_bias(module, 0, 4, -span)

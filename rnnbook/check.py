@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,19 @@ def close(name: str, actual: Tensor, expected: Tensor, *, atol: float = 1e-6) ->
             f"{name}{list(place)}: expected {expected.flatten()[worst].item():.6g}, "
             f"got {actual.flatten()[worst].item():.6g} (a difference of at most {atol:g} is allowed)"
         )
+
+
+def answer(
+    name: str, actual: Tensor, expected: Tensor, mistakes: Mapping[str, Tensor], *, atol: float = 1e-6
+) -> None:
+    """Compare an answer as :func:`close` does, but tell a known mistake by its name.
+
+    ``mistakes`` maps a sentence ("z and 1 - z are exchanged") to what that mistake would have given.
+    """
+    for sentence, wrong in mistakes.items():
+        if actual.shape == wrong.shape and torch.allclose(actual.to(wrong.dtype), wrong, rtol=0, atol=atol):
+            raise AssertionError(f"{name}: {sentence}")
+    close(name, actual, expected, atol=atol)
 
 
 def rnn_step(step: Callable[[Tensor, Tensor, nn.RNNCell], Tensor], trials: int = 5) -> None:

@@ -13,35 +13,29 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from rnnbook.encoders import Encoder, RecurrentStack, check_padded
 from rnnbook.repro import write_whole
 from rnnbook.text import Vocab, check_ids, check_lengths, length_mask, pad_sequences, shorten, tokenize
 
-LAYERS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {
-    "rnn": nn.RNN,
-    "lstm": nn.LSTM,
-    "gru": nn.GRU,
-}
 POOLINGS = ("last", "mean", "max", "mean+max")
 
 
-def _check_padded(x: Tensor, lengths: Tensor) -> None:
-    if x.ndim != 3:
-        raise ValueError(f"expected shape (batch, time, feature), got {tuple(x.shape)}")
-    check_lengths(lengths, x.shape[0], x.shape[1])
-
-
-def pool(outputs: Tensor, lengths: Tensor, how: str) -> Tensor:
+def pool(outputs: Tensor, lengths: Tensor, how: str, *, bidirectional: bool = False) -> Tensor:
     """Make one vector a text from outputs (B, T, H), reading the first ``lengths`` steps only.
 
     ``"last"`` takes the output at step ``lengths - 1``, ``"mean"`` and ``"max"`` go over the real
     steps; each gives (B, H). ``"mean+max"`` joins both: (B, 2H). What stands in the padding, be it
-    NaN, changes nothing. Raises ``ValueError`` for another word.
+    NaN, changes nothing. The last output of a backward layer is the one at step 0: with
+    ``bidirectional``, ``"last"`` takes the second half of the outputs from there, since at step
+    ``lengths - 1`` it has seen one token. Raises ``ValueError`` for another word.
     """
     if how not in POOLINGS:
         raise ValueError(f"unknown pooling {how!r}; known: {', '.join(POOLINGS)}")
-    _check_padded(outputs, lengths)
+    check_padded(outputs, lengths)
     if how == "last":
-        return outputs[torch.arange(len(outputs)), lengths - 1]
+        last = outputs[torch.arange(len(outputs)), lengths - 1]
+        half = outputs.shape[2] // 2
+        return torch.cat([last[:, :half], outputs[:, 0, half:]], dim=1) if bidirectional else last
     padding = ~length_mask(lengths, outputs.shape[1]).unsqueeze(-1)  # (B, T, 1)
     parts = []
     if "mean" in how:
@@ -51,59 +45,46 @@ def pool(outputs: Tensor, lengths: Tensor, how: str) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def reverse_real(x: Tensor, lengths: Tensor) -> Tensor:
-    """Reverse the first ``lengths`` steps of each row of x (B, T, F); padding stays where it is.
+class SequenceModel(nn.Module):
+    """Any encoder between an optional embedding and a linear read-out: one model for the comparison.
 
-    A backward layer must begin at the last real step, not in the padding. Twice changes nothing.
-    """
-    _check_padded(x, lengths)
-    t = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])  # (B, T)
-    source = torch.where(t < lengths[:, None], lengths[:, None] - 1 - t, t)
-    return x.gather(1, source.unsqueeze(-1).expand_as(x))
-
-
-class RecurrentStack(nn.Module):
-    """``num_layers`` recurrent layers over padded rows, each in one or in two directions.
-
-    The same function as ``torch.nn.LSTM`` (or GRU, RNN) on packed sequences, without packing: real
-    steps stand before the padding, so a forward layer never meets it in time to matter, and a
-    backward layer reads rows reversed within their length (Schuster and Paliwal, 1997). On a CPU
-    this is several times faster than packing.
+    ``pooling`` is one of ``POOLINGS``, for one answer a sequence, or ``"every"``, for one a time step.
     """
 
     def __init__(
         self,
-        rnn_type: str,
-        input_size: int,
-        hidden_size: int,
+        encoder: Encoder,
+        num_outputs: int,
         *,
-        num_layers: int = 1,
-        bidirectional: bool = False,
+        pooling: str = "last",
+        embedding: nn.Embedding | None = None,
     ) -> None:
-        """Raise ``ValueError`` for an unknown ``rnn_type`` or no layer at all."""
+        """Raise ``ValueError`` for an unknown ``pooling``."""
         super().__init__()
-        if rnn_type not in LAYERS:
-            raise ValueError(f"unknown rnn_type {rnn_type!r}; known: {', '.join(LAYERS)}")
-        if num_layers < 1:
-            raise ValueError(f"expected num_layers of at least 1, got {num_layers}")
-        self.output_size = hidden_size * (2 if bidirectional else 1)
-        sizes = [input_size] + [self.output_size] * (num_layers - 1)
-        kind = LAYERS[rnn_type]
-        self.forwards = nn.ModuleList(kind(size, hidden_size, batch_first=True) for size in sizes)
-        self.backwards = nn.ModuleList(
-            kind(size, hidden_size, batch_first=True) for size in (sizes if bidirectional else [])
-        )
+        if pooling not in (*POOLINGS, "every"):
+            raise ValueError(f"unknown pooling {pooling!r}; known: {', '.join(POOLINGS)}, every")
+        self.encoder, self.pooling, self.embedding = encoder, pooling, embedding
+        self.bidirectional = isinstance(encoder, RecurrentStack) and len(encoder.backwards) > 0
+        self.readout = nn.Linear(encoder.output_size * (2 if pooling == "mean+max" else 1), num_outputs)
 
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Take x (B, T, I) and lengths (B,); return outputs (B, T, H), or (B, T, 2H) for two directions."""
-        _check_padded(x, lengths)
-        for depth, layer in enumerate(self.forwards):
-            y = layer(x)[0]
-            if len(self.backwards):
-                back = self.backwards[depth](reverse_real(x, lengths))[0]
-                y = torch.cat([y, reverse_real(back, lengths)], dim=-1)
-            x = y
-        return x
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Take x (B, T, I), or tokens (B, T) with an embedding; without lengths (B,) every row is full.
+
+        Returns (B, num_outputs); with ``"every"``, the answers at all real time steps, row after row:
+        (sum of lengths, num_outputs).
+        """
+        if self.embedding is not None:
+            check_ids(x, self.embedding.num_embeddings)
+            x = self.embedding(x)
+        if lengths is None:
+            lengths = torch.full((len(x),), x.shape[1])
+        outputs = self.encoder(x, lengths)  # (B, T, H)
+        if self.pooling == "every":
+            chosen = outputs[length_mask(lengths, outputs.shape[1])]
+        else:
+            chosen = pool(outputs, lengths, self.pooling, bidirectional=self.bidirectional)
+        answers: Tensor = self.readout(chosen)
+        return answers
 
 
 @dataclass(frozen=True)
@@ -173,7 +154,9 @@ class TextClassifier(nn.Module):
         check_ids(tokens, self.config.vocab_size)
         check_lengths(lengths, *tokens.shape)
         outputs = self.rnn(self.embed(tokens), lengths)  # (B, T, H)
-        logits: Tensor = self.readout(self.dropout(pool(outputs, lengths, self.config.pooling)))
+        logits: Tensor = self.readout(
+            self.dropout(pool(outputs, lengths, self.config.pooling, bidirectional=self.config.bidirectional))
+        )
         return logits
 
 

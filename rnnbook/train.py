@@ -100,6 +100,27 @@ def _checked(batches: Iterable[Batch], num_epochs: int, max_grad_norm: float) ->
     return known
 
 
+def _quiet() -> bool | None:
+    """Show no progress where ``$RNNBOOK_PROGRESS`` is 0; else (None) tqdm shows it on a terminal alone."""
+    return os.environ.get("RNNBOOK_PROGRESS") == "0" or None
+
+
+def _step(
+    model: nn.Module, loss: Tensor, optimizer: torch.optim.Optimizer, max_grad_norm: float, where: str
+) -> float:
+    """Go one step down the gradient, clipped; return its norm before clipping. Refuse NaN and infinity."""
+    optimizer.zero_grad()
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm).item()
+    if not (torch.isfinite(loss) and norm < float("inf")):
+        raise FloatingPointError(
+            f"{where}: loss {loss.item()}, gradient norm {norm}; "
+            f"the weights are those of the step before: lower the learning rate, look at this batch"
+        )
+    optimizer.step()
+    return norm
+
+
 def train_classifier(
     model: nn.Module,
     batches: Iterable[Batch],
@@ -124,24 +145,15 @@ def train_classifier(
     total = num_epochs * len(batches)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=learning_rate, total_steps=total)
     history, best = History(), copy.deepcopy(model.state_dict())
-    quiet = os.environ.get("RNNBOOK_PROGRESS") == "0"
-    progress = tqdm(total=total, desc="training", unit="step", disable=quiet or None, leave=False)
+    progress = tqdm(total=total, desc="training", unit="step", disable=_quiet(), leave=False)
     for epoch in range(num_epochs):
         model.train()
         nats = count = 0.0
         for step, (*inputs, targets) in enumerate(batches):
             loss = classification_loss(model(*inputs), targets)
-            optimizer.zero_grad()
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm).item()
-            if not (torch.isfinite(loss) and norm < float("inf")):
-                raise FloatingPointError(
-                    f"epoch {epoch}, step {step}: loss {loss.item()}, gradient norm {norm}; "
-                    f"the weights are those of the step before: lower the learning rate, look at this batch"
-                )
-            optimizer.step()
+            where = f"epoch {epoch}, step {step}"
+            history.grad_norm.append(_step(model, loss, optimizer, max_grad_norm, where))
             schedule.step()
-            history.grad_norm.append(norm)
             nats, count = nats + loss.item() * len(targets), count + len(targets)
             progress.update()
         history.train_loss.append(nats / count)
@@ -158,4 +170,40 @@ def train_classifier(
         history.best_epoch = num_epochs - 1
     else:
         model.load_state_dict(best)
+    return history
+
+
+def train_stream(
+    model: nn.Module,
+    draw: Callable[[], Batch],
+    loss_fn: Callable[[Tensor, Tensor], Tensor],
+    *,
+    num_steps: int,
+    learning_rate: float,
+    max_grad_norm: float = 1.0,
+    stop_below: float | None = None,
+) -> History:
+    """Train with Adam on examples made on the spot: ``draw()`` gives ``(*inputs, targets)`` for each step.
+
+    No example is seen twice, so the training loss is an honest one. With ``stop_below``, training ends
+    when the mean loss of the last 20 steps is under it. In the ``History`` both lists go by step, and
+    ``best_epoch`` stays -1. Raises ``FloatingPointError`` at the first loss or gradient that is not finite.
+    """
+    if num_steps < 1 or not max_grad_norm > 0:
+        raise ValueError(
+            f"expected num_steps of at least 1 and max_grad_norm above 0, got {num_steps}, {max_grad_norm}"
+        )
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    history = History()
+    model.train()
+    for _ in tqdm(range(num_steps), desc="training", unit="step", disable=_quiet(), leave=False):
+        *inputs, targets = draw()
+        loss = loss_fn(model(*inputs), targets)
+        history.grad_norm.append(
+            _step(model, loss, optimizer, max_grad_norm, f"step {len(history.grad_norm)}")
+        )
+        history.train_loss.append(loss.item())
+        last = history.train_loss[-20:]
+        if stop_below is not None and len(last) == 20 and sum(last) / 20 < stop_below:
+            break
     return history

@@ -13,16 +13,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from rnnbook.encoders import LAYERS, RecurrentStack, reverse_real
 from rnnbook.models import (
-    LAYERS,
     POOLINGS,
     ClassifierConfig,
-    RecurrentStack,
     TextClassifier,
     classify,
     load_classifier,
     pool,
-    reverse_real,
     save_classifier,
 )
 from rnnbook.text import PAD, UNKNOWN, Vocab, pad_sequences, tokenize

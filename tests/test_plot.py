@@ -9,7 +9,7 @@ import pytest
 import torch
 from matplotlib.colors import to_hex, to_rgb
 
-from rnnbook import plot
+from rnnbook import draw, plot
 from rnnbook.evaluate import score_row
 
 
@@ -90,7 +90,7 @@ def test_influence_leaves_exact_zeros_white_and_counts_from_one(ax):
 
 @pytest.mark.parametrize("num_steps", [2, 4])
 def test_the_unrolled_drawing_has_every_step_and_one_matrix_for_all(ax, num_steps):
-    plot.draw_unrolled(num_steps, ax=ax)
+    draw.draw_unrolled(num_steps, ax=ax)
     words = [text.get_text() for text in ax.texts]
     for step in range(1, num_steps + 1):
         assert {f"$x_{{{step}}}$", f"$h_{{{step}}}$", f"$\\hat{{y}}_{{{step}}}$"} <= set(words)

@@ -420,7 +420,20 @@ def test_issue_form(name):
 
 
 # A module imports only from those before it. A new module gets its place here and in the docstring.
-ORDER = ["repro", "datasets", "text", "cells", "models", "train", "evaluate", "check", "plot"]
+ORDER = [
+    "repro",
+    "datasets",
+    "tasks",
+    "text",
+    "cells",
+    "encoders",
+    "models",
+    "train",
+    "evaluate",
+    "check",
+    "plot",
+    "draw",
+]
 
 
 def own_imports(source: str, names: list[str]) -> set[str]:
