@@ -171,8 +171,9 @@ def unroll(cell: nn.Module, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
 
 
 def _blocks(module: nn.Module, kind: str) -> Sequence[Tensor]:
-    """Find the parameters whose name begins with ``kind``: of a cell, or of every layer of ``torch.nn``."""
-    found = [parameter for name, parameter in module.named_parameters() if name.startswith(kind)]
+    """Find the parameters whose name begins with ``kind``: of a cell, or of all layers in a module."""
+    named = module.named_parameters()
+    found = [parameter for name, parameter in named if name.rpartition(".")[2].startswith(kind)]
     if not found:
         raise TypeError(f"expected a recurrent cell or layer, got {type(module).__name__}: it has no {kind}")
     return found

