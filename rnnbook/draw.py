@@ -6,15 +6,15 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from rnnbook.plot import BLUE, GREEN, GREY, ORANGE
+from rnnbook.plot import BLUE, GREEN, GREY, ORANGE, PURPLE
 
 
-def _box(ax: Axes, x: float, y: float, text: str, colour: str) -> None:
-    """Draw a round box of 0.48 x 0.4 with its middle at (x, y)."""
+def _box(ax: Axes, x: float, y: float, text: str, colour: str, width: float = 0.48) -> None:
+    """Draw a round box of height 0.4 with its middle at (x, y)."""
     ax.add_patch(
         FancyBboxPatch(
-            (x - 0.24, y - 0.2),
-            0.48,
+            (x - width / 2, y - 0.2),
+            width,
             0.4,
             boxstyle="round,pad=0,rounding_size=0.1",
             facecolor=colour + "26",
@@ -56,4 +56,35 @@ def draw_unrolled(num_steps: int = 4, *, ax: Axes | None = None) -> Axes:
     for step in range(num_steps - 1):
         _arrow(ax, (step + 0.24, 0.0), (step + 0.76, 0.0), BLUE)
         ax.text(step + 0.5, 0.07, "$W_{hh}$", fontsize=9, ha="center", color=BLUE)
+    return ax
+
+
+def draw_backward(num_steps: int = 3, *, ax: Axes | None = None) -> Axes:
+    """Draw the way of the gradient: from the loss down to the states, back in time, and into one weight.
+
+    The forward pass is in the background. On each arrow stands what it multiplies by, or adds.
+    """
+    ax = plt.gca() if ax is None else ax
+    gap, faint = 1.95, GREY + "66"
+    right = gap * (num_steps - 1)
+    ax.set_axis_off()
+    ax.set(xlim=(-1.3, right + 0.95), ylim=(-1.65, 1.6), aspect="equal")
+
+    _box(ax, right / 2, 1.35, "loss $L$", ORANGE, width=right + 0.6)
+    terms = "+".join(rf"\,\delta_{t}\,h_{t - 1}^\top" for t in range(1, num_steps + 1))
+    _box(ax, right / 2, -1.4, rf"$\partial L/\partial W_{{hh}}={terms}$", PURPLE, width=right + 0.6)
+    ax.text(-1.05, 0.1, "$h_0$", fontsize=11, ha="center", va="center", color=GREY)
+    for t in range(1, num_steps + 1):
+        x = gap * (t - 1)
+        _arrow(ax, (x - (gap if t > 1 else 1.1) + 0.24, 0.1), (x - 0.24, 0.1), faint)
+        _arrow(ax, (x + 0.12, 0.2), (x + 0.12, 1.15), faint)
+        _box(ax, x, 0.0, f"$h_{t}$", BLUE)
+        _arrow(ax, (x - 0.08, 1.15), (x - 0.08, 0.2), ORANGE)
+        ax.text(x - 0.14, 0.7, rf"$W_{{hy}}^\top e_{t}$", fontsize=11, ha="right", va="center", color=ORANGE)
+        _arrow(ax, (x, -0.2), (x, -1.2), PURPLE)
+        ax.text(x + 0.07, -0.8, rf"$\delta_{t}\,h_{t - 1}^\top$", fontsize=11, va="center", color=PURPLE)
+        if t > 1:
+            _arrow(ax, (x - 0.24, -0.08), (x - gap + 0.24, -0.08), BLUE)
+            factor = rf"$W_{{hh}}^\top\,\mathrm{{diag}}(1-h_{t}^2)$"
+            ax.text(x - gap / 2, -0.3, factor, fontsize=11, ha="center", va="center", color=BLUE)
     return ax

@@ -26,6 +26,8 @@ def seed_everything(seed: int) -> torch.Generator:
 
     Weights and dropout draw from PyTorch's global generator. Everything that shuffles or samples
     in this package takes a generator, so that one more layer does not change the order of the data.
+    PyTorch is kept to one thread unless ``$OMP_NUM_THREADS`` is set: the matrices of this book are
+    small, so more threads mostly wait for each other, and sums would be taken in another order.
 
     Raises ``TypeError`` for a seed that is no whole number and ``ValueError`` for a negative one.
     """
@@ -36,6 +38,8 @@ def seed_everything(seed: int) -> torch.Generator:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 (libraries that draw from the old global generator)
     torch.manual_seed(seed)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
     return torch.Generator().manual_seed(seed)
 
 

@@ -157,3 +157,18 @@ def test_a_machine_without_cpuinfo_still_has_a_name(monkeypatch):
 
     monkeypatch.setattr(Path, "read_text", missing)
     assert environment()["hardware"]["cpu"]
+
+
+@pytest.mark.parametrize(("setting", "threads"), [(None, 1), ("2", 2)])
+def test_one_thread_unless_the_reader_says_otherwise(monkeypatch, setting, threads):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        if setting is None:
+            monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        else:
+            monkeypatch.setenv("OMP_NUM_THREADS", setting)
+        seed_everything(0)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)

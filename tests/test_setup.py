@@ -136,7 +136,18 @@ def test_beside_an_old_python_a_newer_one_is_found(setup, monkeypatch):
     monkeypatch.setattr(setup.sys, "version_info", (3, 8, 0))
     there = {"python3.12": "/there/python3.12", "python3.11": "/there/python3.11"}
     monkeypatch.setattr(setup.shutil, "which", there.get)
+    monkeypatch.setattr(setup, "has_venv", lambda _: True)
     assert setup.fitting_python() == "/there/python3.12"
+
+
+def test_a_python_that_is_a_name_alone_is_passed_over(setup, monkeypatch, tmp_path):
+    monkeypatch.setattr(setup.sys, "version_info", (3, 8, 0))
+    shim = tmp_path / "python3.13"
+    shim.write_text("#!/bin/sh\nexit 127\n")
+    shim.chmod(0o755)
+    there = {"python3.13": str(shim), "python3.11": sys.executable}
+    monkeypatch.setattr(setup.shutil, "which", there.get)
+    assert setup.fitting_python() == sys.executable
 
 
 def test_setup_can_be_read_by_an_old_python():

@@ -43,13 +43,19 @@ def stop(message):
     sys.exit("set-up: " + message)
 
 
+def has_venv(python):
+    """Tell whether this Python runs and can make virtual environments."""
+    code = "import ensurepip, venv"
+    return subprocess.call([python, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
+
+
 def fitting_python():
     """Return this Python if it is of a supported version, else one that is installed beside it."""
     if OLDEST <= sys.version_info[:2] <= NEWEST:
         return sys.executable
     for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
         found = shutil.which("python3.{}".format(minor))
-        if found:
+        if found and has_venv(found):  # pyenv puts names on the path that do not run
             return found
     stop(
         "this is Python {}.{}; the book needs 3.{} to 3.{}. Install one of them, or name it: make PYTHON=/path/to/python3.11 ...".format(
@@ -128,8 +134,7 @@ def environment():
 
 def check_place(python):
     """Refuse what would fail later: no venv, a full disk, a .venv that is something else."""
-    code = "import ensurepip, venv"
-    if subprocess.call([python, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+    if not has_venv(python):
         stop(
             "this Python comes without venv. On Debian or Ubuntu: apt install python3-venv; then run the command again."
         )
