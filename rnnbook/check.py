@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -68,3 +68,103 @@ def masked_mean(mean: Callable[[Tensor, Tensor], Tensor]) -> None:
         row[length:] = torch.nan
     close("NaN in the padding: mean", mean(outputs, lengths), expected)
     print("masked_mean: right, whatever stands in the padding")  # noqa: T201 (a check answers its reader)
+
+
+def bptt_by_hand(delta_2: Tensor, gradient: Tensor) -> None:
+    """Check δ_2 (H,) and ∂L/∂W_hh (H, H) of the three-step example with target 0, to three decimals."""
+    W_hh = torch.tensor([[0.5, 0.0], [1.0, 0.5]])
+    h_1 = torch.tanh(torch.tensor([1.0, -1.0]))
+    h_2 = torch.tanh(W_hh @ h_1)
+    h_3 = torch.tanh(torch.tensor([1.0, -1.0]) + W_hh @ h_2)
+    last = (1 - h_3**2) * h_3
+    slope = 1 - h_2**2
+    delta = slope * (W_hh.T @ last)
+    no_slope = {"the slope 1 - h^2 is missing at t = 3": slope * (W_hh.T @ h_3)}
+    no_slope |= {"the slope 1 - h^2 is missing at t = 2": W_hh.T @ last}
+    answer("delta_2", delta_2, delta, no_slope | {"W_hh is not transposed": slope * (W_hh @ last)}, atol=1e-3)
+    wrong = {"h_t stands where h_{t-1} belongs": torch.outer(delta, h_2) + torch.outer(last, h_3)}
+    wrong |= {"only the last of the three uses is counted": torch.outer(last, h_2)}
+    right = torch.outer(delta, h_1) + torch.outer(last, h_2)
+    answer("gradient", gradient, right, wrong | {"the outer products are transposed": right.T}, atol=1e-3)
+    print("bptt_by_hand: right, to three decimals")  # noqa: T201 (a check answers its reader)
+
+
+def lstm_backward(step: Callable[..., Sequence[Tensor]]) -> None:
+    """Check ``step(dh, dc, i, f, g, o, c_prev, c)``, all (B, H), for one backward step of an LSTM.
+
+    Right are five tensors: the gradients of the four pre-activations, i, f, g, o, and that of c_prev.
+    """
+    generator = torch.Generator().manual_seed(0)
+    dh, dc, c_prev, *a = torch.randn(7, 3, 4, dtype=torch.double, generator=generator).requires_grad_()
+    i, f, g, o = a[0].sigmoid(), a[1].sigmoid(), a[2].tanh(), a[3].sigmoid()
+    c = f * c_prev + i * g
+    loss = (dh.detach() * o * c.tanh() + dc.detach() * c).sum()
+    right = torch.autograd.grad(loss, (*a, c_prev))
+    dh, dc, c_prev, i, f, g, o, c = (v.detach() for v in (dh, dc, c_prev, i, f, g, o, c))
+
+    def by(d: Tensor, s: Callable[[Tensor], Tensor] = lambda v: v * (1 - v)) -> tuple[Tensor, ...]:
+        return d * g * s(i), d * c_prev * s(f), d * i * (1 - g**2), dh * c.tanh() * s(o), d * f
+
+    shown = dh * o * (1 - c.tanh() ** 2)
+    wrong = {
+        "the slope 1 - tanh(c)^2 is missing": by(dc + dh * o),
+        "dc, which comes from the next time step, is forgotten": by(shown),
+        "dh, which comes through the output, is forgotten": by(dc),
+        "the slope of the sigmoid is missing": by(shown + dc, torch.ones_like),
+        "g has the slope of tanh, not of the sigmoid": tuple((shown + dc) * i * g * (1 - g) for _ in right),
+        "the order is i, f, g, o": (right[0], right[1], right[3], right[2], right[4]),
+    }
+    got = step(dh, dc, i, f, g, o, c_prev, c)
+    for k, part in enumerate(("da_i", "da_f", "da_g", "da_o", "dc_prev")):
+        seen = {text: w[k] for text, w in wrong.items() if not torch.allclose(w[k], right[k])}
+        answer(f"lstm_backward: {part}", got[k], right[k], seen, atol=1e-10)
+    print("lstm_backward: right, to ten decimals")  # noqa: T201 (a check answers its reader)
+
+
+def steps_to_fade(steps: int) -> None:
+    """Check the smallest whole T with 0.9**T below 0.001."""
+    mistakes = {
+        65: "rounded down: after so many time steps it is still above 0.001",
+        29: "the logarithms have different bases",
+        10: "0.1 is not taken away each time: the value is multiplied by 0.9",
+    }
+    named = {sentence: torch.tensor(wrong) for wrong, sentence in mistakes.items()}
+    answer("steps_to_fade", torch.as_tensor(steps), torch.tensor(66), named, atol=0.5)
+    print("steps_to_fade: right")  # noqa: T201 (a check answers its reader)
+
+
+def state_product(product: Callable[[Tensor, Tensor], Tensor], trials: int = 3) -> None:
+    """Check ``product(states (T, H), W_hh (H, H)) -> ∂h_T/∂h_0 (H, H)`` of a tanh network."""
+    for trial in range(trials):
+        generator = torch.Generator().manual_seed(trial)
+        W_hh = torch.randn(3, 3, generator=generator, dtype=torch.double)
+        states = torch.rand(4, 3, generator=generator, dtype=torch.double) * 1.6 - 0.8
+        steps = [torch.diag(1 - h**2) @ W_hh for h in states]
+        slopes = [torch.diag(1 - h**2) for h in states]
+        mistakes = {
+            "the order of the product is reversed: the last time step stands on the left": steps,
+            "W_hh is transposed": [d @ W_hh.T for d in slopes[::-1]],
+            "the slope of tanh is 1 - h², not 1 - h": [torch.diag(1 - h) @ W_hh for h in states.flip(0)],
+            "the slopes stand right of W_hh: they belong to its rows": [W_hh @ d for d in slopes[::-1]],
+            "one time step is missing": steps[:0:-1],
+        }
+        wrong = {sentence: torch.linalg.multi_dot(factors) for sentence, factors in mistakes.items()}
+        right = torch.linalg.multi_dot(steps[::-1])
+        answer("state_product", product(states.clone(), W_hh.clone()), right, wrong, atol=1e-10)
+    print("state_product: right, for", trials, "random networks")  # noqa: T201 (a check answers its reader)
+
+
+def clip_gradients(clip: Callable[[list[Tensor], float], list[Tensor]]) -> None:
+    """Check ``clip(gradients, max_norm) -> gradients``: one factor for all, found from their joint norm."""
+    for long in (True, False):
+        gradients = [torch.tensor([[3.0, 0.0], [0.0, 0.5]]), torch.tensor([4.0, -0.2])]
+        max_norm = 2.0 if long else 8.0
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        shorter = flat * min(1.0, max_norm / flat.norm().item())
+        each = torch.cat([(g * min(1.0, max_norm / g.norm().item())).flatten() for g in gradients])
+        mistakes = {"each tensor is clipped by itself": each} if long else {}
+        mistakes |= {"clipped by value: the direction has changed": flat.clamp(-2, 2)} if long else {}
+        mistakes |= {} if long else {"a small gradient was scaled up": flat / flat.norm() * max_norm}
+        clipped = torch.cat([g.flatten() for g in clip([g.clone() for g in gradients], max_norm)])
+        answer("clip_gradients", clipped, shorter, mistakes)
+    print("clip_gradients: right, for long and for short gradients")  # noqa: T201 (a check answers its reader)

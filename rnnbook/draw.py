@@ -82,7 +82,7 @@ def draw_backward(num_steps: int = 3, *, ax: Axes | None = None) -> Axes:
         _arrow(ax, (x - 0.08, 1.15), (x - 0.08, 0.2), ORANGE)
         ax.text(x - 0.14, 0.7, rf"$W_{{hy}}^\top e_{t}$", fontsize=11, ha="right", va="center", color=ORANGE)
         _arrow(ax, (x, -0.2), (x, -1.2), PURPLE)
-        ax.text(x + 0.07, -0.8, rf"$\delta_{t}\,h_{t - 1}^\top$", fontsize=11, va="center", color=PURPLE)
+        ax.text(x + 0.07, -0.8, rf"$\delta_{t}\,h_{t - 1}^\top$", fontsize=11, va="center")
         if t > 1:
             _arrow(ax, (x - 0.24, -0.08), (x - gap + 0.24, -0.08), BLUE)
             factor = rf"$W_{{hh}}^\top\,\mathrm{{diag}}(1-h_{t}^2)$"

@@ -7,9 +7,11 @@ from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import MaxNLocator
+from mpl_toolkits.mplot3d import Axes3D  # type: ignore[import-untyped]
 from torch import Tensor
 
 from rnnbook.evaluate import Row
@@ -109,4 +111,100 @@ def plot_reading(words: Sequence[str], probability: Sequence[float], *, ax: Axes
     ax.tick_params(axis="y", length=0)
     ax.set(xlim=(0, 1), ylim=(len(words) - 0.4, -0.6), xlabel="probability of “positive” after this word")
     ax.grid(visible=False, axis="y")
+    return ax
+
+
+def plot_gradient_through_time(norms: Mapping[str, Tensor], *, ax: Axes | None = None) -> Axes:
+    """Draw norms of ∂h_T/∂h_t, for each name a tensor (runs, T + 1), against the distance T - t.
+
+    Every run is a thin line, the median of a name's runs a thick one; the axis is logarithmic.
+    """
+    ax = _axes(ax)
+    for name, runs in norms.items():
+        back = runs.detach().flip(1)
+        (line,) = ax.plot(np.median(back.numpy(), axis=0), linewidth=2.2, label=name)
+        ax.plot(back.T.numpy(), color=line.get_color(), linestyle="-", linewidth=0.7, alpha=0.35)
+    ax.axhline(1.0, color=GREY, linestyle="-", linewidth=0.8)
+    ax.set(xlabel="distance $T - t$ (time steps)", ylabel=r"$\|\partial h_T/\partial h_t\|$", yscale="log")
+    ax.legend()
+    return ax
+
+
+def plot_eigenvalues(before: Tensor, after: Tensor, *, ax: Axes | None = None) -> Axes:
+    """Draw the eigenvalues of two matrices, before and after training, with the unit circle."""
+    ax = _axes(ax)
+    angle = np.linspace(0, 2 * np.pi, 200)
+    ax.plot(np.cos(angle), np.sin(angle), color=GREY, linestyle="-", linewidth=1)
+    for name, matrix, marker, colour, face in (
+        ("before training", before, "o", BLUE, "none"),
+        ("after", after, "D", ORANGE, ORANGE),
+    ):
+        values = torch.linalg.eigvals(matrix.detach())
+        ax.plot(values.real, values.imag, marker, color=colour, mfc=face, linestyle="none", label=name)
+    ax.set(xlabel="real part", ylabel="imaginary part", aspect="equal")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, handlelength=1)
+    return ax
+
+
+def plot_error_surface(
+    w: Tensor, b: Tensor, cost: Tensor, paths: Mapping[str, Tensor], *, ax: Axes3D | None = None
+) -> Axes3D:
+    """Draw cost over w and b, all (rows, columns), as a surface, and two paths of rows (w, b, cost).
+
+    The first path has a line, and a dashed one where it leaves the surface; the second only dots.
+    """
+    if ax is None:
+        ax = plt.figure(figsize=(6.4, 5.0)).add_subplot(projection="3d", computed_zorder=False)
+    ax.plot_surface(w, b, cost, cmap="viridis", rcount=200, ccount=100, linewidth=0, antialiased=False)
+    (line_name, line), (dots_name, dots) = ((name, path.numpy()) for name, path in paths.items())
+    ends = np.array([[float(side.min()), float(side.max())] for side in (w, b)])
+    outside = ((line[:, :2] < ends[:, 0]) | (line[:, :2] > ends[:, 1])).any(axis=1)
+    last = int(outside.argmax()) if outside.any() else len(line)
+    ax.plot(*dots.T, "o", color="white", markersize=3.5, markeredgecolor="black", markeredgewidth=0.4)
+    ax.lines[-1].set(label=dots_name, linestyle="none")
+    ax.plot(*line[:last].T, color=ORANGE, linestyle="-", linewidth=2.5, label=line_name)
+    if last < len(line):
+        start, step = line[last - 1, :2], line[last, :2] - line[last - 1, :2]
+        edge = np.where(step > 0, ends[:, 1], ends[:, 0])
+        stop = start + step * ((edge - start) / step).min()
+        ax.plot(*np.stack([start, stop]).T, line[last - 1, 2], color=ORANGE, linestyle="--", linewidth=2.5)
+    ax.view_init(elev=30, azim=8)
+    ax.set(xlabel="$w$", ylabel="$b$", zlabel="cost")
+    ax.legend(loc="upper right")
+    return ax
+
+
+def plot_solved(
+    accuracy: Mapping[str, Sequence[Sequence[float]]], columns: Sequence[str], *, ax: Axes | None = None
+) -> Axes:
+    """Draw mean accuracies as a grid, a row for each name; a box says how many seeds got above 0.95."""
+    ax = _axes(ax)
+    values = np.array(list(accuracy.values()))  # (names, columns, seeds)
+    ax.imshow(values.mean(axis=2), cmap="Blues", vmin=0.45, vmax=1.1, aspect="auto")
+    for row, column in np.ndindex(values.shape[:2]):
+        solved, mean = (values[row, column] > 0.95).sum(), values[row, column].mean()
+        text = f"{solved} of {values.shape[2]}"
+        ax.text(column, row, text, ha="center", va="center", color="white" if mean > 0.8 else "black")
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(values)), list(accuracy))
+    ax.tick_params(length=0)
+    ax.grid(visible=False)
+    return ax
+
+
+def plot_errors(
+    series: Mapping[str, Sequence[float]],
+    *,
+    x: Sequence[float],
+    xlabel: str,
+    notes: Mapping[str, tuple[float, float]] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw relative errors over x, both on logarithmic scales; ``notes`` puts words at places (x, error)."""
+    ax = plot_lines(series, x=x, xlabel=xlabel, ylabel="relative error (log scale)", ax=ax)
+    for line, marker in zip(ax.lines, "os^Dv<", strict=False):
+        line.set_marker(marker)
+    for text, place in (notes or {}).items():
+        ax.annotate(text, place, ha="center", color="#404040")
+    ax.set(xscale="log", yscale="log")
     return ax
