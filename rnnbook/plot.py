@@ -155,7 +155,7 @@ def plot_error_surface(
     """
     if ax is None:
         ax = plt.figure(figsize=(6.4, 5.0)).add_subplot(projection="3d", computed_zorder=False)
-    ax.plot_surface(w, b, cost, cmap="viridis", rcount=200, ccount=100, linewidth=0, antialiased=False)
+    ax.plot_surface(w, b, cost, cmap="viridis", rstride=1, cstride=1, linewidth=0, antialiased=False)
     (line_name, line), (dots_name, dots) = ((name, path.numpy()) for name, path in paths.items())
     ends = np.array([[float(side.min()), float(side.max())] for side in (w, b)])
     outside = ((line[:, :2] < ends[:, 0]) | (line[:, :2] > ends[:, 1])).any(axis=1)
@@ -188,6 +188,7 @@ def plot_solved(
     ax.set_xticks(range(len(columns)), columns)
     ax.set_yticks(range(len(values)), list(accuracy))
     ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
     ax.grid(visible=False)
     return ax
 
@@ -206,5 +207,39 @@ def plot_errors(
         line.set_marker(marker)
     for text, place in (notes or {}).items():
         ax.annotate(text, place, ha="center", color="#404040")
+    ax.legend()  # once more, with the new markers
     ax.set(xscale="log", yscale="log")
+    if len(x) < 10:
+        ax.set_xticks(x, [f"{value:g}" for value in x])
+        ax.minorticks_off()
     return ax
+
+
+def plot_gates(gates: Tensor, words: Sequence[str], *, ylabel: str, ax: Axes | None = None) -> Axes:
+    """Draw one gate (T, H) while it reads ``words``: a column for each word, a row for each unit."""
+    ax = _axes(ax)
+    values = gates.detach().T.numpy()
+    image = ax.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto", interpolation="nearest")
+    ax.set_xticks(range(len(words)), words, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticks([])
+    ax.tick_params(length=0)
+    ax.grid(visible=False)
+    ax.set(ylabel=ylabel)
+    ax.figure.colorbar(image, ax=ax, label="gate: 0 shut, 1 open", ticks=[0, 0.5, 1])
+    return ax
+
+
+def plot_mixing(weights: Mapping[str, Tensor], *, limit: float = 1.0, axes: Sequence[Axes] | None = None) -> Axes:
+    """Draw matrices (T, T) side by side: how much of input s, column, is in output t, row. Zeros stay white."""
+    if axes is None:
+        axes = plt.subplots(1, len(weights), sharey=True)[1]
+    for ax, (name, matrix) in zip(axes, weights.items(), strict=True):
+        edge = len(matrix) + 0.5
+        values = np.ma.masked_equal(matrix.detach().numpy(), 0.0)
+        image = ax.imshow(values, vmin=0, vmax=limit, extent=(0.5, edge, edge, 0.5), cmap="viridis_r")
+        ax.grid(visible=False)
+        ax.text(0.97, 0.95, name, ha="right", va="top", transform=ax.transAxes)
+        ax.set(xlabel="input $s$")
+    axes[0].set(ylabel="output $t$")
+    axes[0].figure.colorbar(image, ax=list(axes), label="weight", shrink=0.8)
+    return axes[0]

@@ -65,7 +65,7 @@ def test_transposed_gradient_is_named():
 
 def test_another_wrong_number_is_shown_with_the_right_one():
     delta, gradient = by_hand()
-    with pytest.raises(AssertionError, match="delta_2.*expected"):
+    with pytest.raises(AssertionError, match=r"delta_2.*expected"):
         check.bptt_by_hand(-delta, gradient)
 
 

@@ -60,7 +60,8 @@ def test_the_expected_number_of_steps_is_true():
 
 
 @pytest.mark.parametrize(
-    ("steps", "words"), [(65, "rounded down"), (29, "different bases"), (10, "multiplied"), (67, "expected 66")]
+    ("steps", "words"),
+    [(65, "rounded down"), (29, "different bases"), (10, "multiplied"), (67, "expected 66")],
 )
 def test_a_wrong_number_of_steps_is_caught(steps, words):
     with pytest.raises(AssertionError, match=words):
@@ -74,7 +75,7 @@ def test_a_wrong_product_is_named(words, capsys):
     assert "right," not in capsys.readouterr().out
 
 
-def test_the_expected_product_is_that_of_autograd(monkeypatch):
+def test_the_expected_product_is_that_of_autograd():
     """The check compares with autograd's own Jacobian when the states come from a network without input."""
 
     def autograd(states, W_hh):
