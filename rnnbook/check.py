@@ -40,7 +40,11 @@ def answer(
         close(name, actual, expected, atol=atol)
     except AssertionError:
         for sentence, wrong in mistakes.items():
-            if isinstance(actual, Tensor) and actual.shape == wrong.shape and (actual - wrong).abs().max() <= atol:
+            if (
+                isinstance(actual, Tensor)
+                and actual.shape == wrong.shape
+                and (actual - wrong).abs().max() <= atol
+            ):
                 raise AssertionError(f"{name}: {sentence}") from None
         raise
 
@@ -259,7 +263,9 @@ def causal_weights(weights: Callable[[Tensor], Tensor]) -> None:
     right = scores.masked_fill(hidden, -torch.inf).softmax(dim=1)
     mistakes = {
         "no step is hidden: the first sees the last": scores.softmax(dim=1),
-        "hidden after the softmax, so a row does not sum to one": scores.softmax(dim=1).masked_fill(hidden, 0),
+        "hidden after the softmax, so a row does not sum to one": scores.softmax(dim=1).masked_fill(
+            hidden, 0
+        ),
         "the past is hidden instead of the future": scores.masked_fill(hidden.T, -torch.inf).softmax(dim=1),
         "the softmax runs down the columns": scores.masked_fill(hidden, -torch.inf).softmax(dim=0),
     }

@@ -229,7 +229,9 @@ def plot_gates(gates: Tensor, words: Sequence[str], *, ylabel: str, ax: Axes | N
     return ax
 
 
-def plot_mixing(weights: Mapping[str, Tensor], *, limit: float = 1.0, axes: Sequence[Axes] | None = None) -> Axes:
+def plot_mixing(
+    weights: Mapping[str, Tensor], *, limit: float = 1.0, axes: Sequence[Axes] | None = None
+) -> Axes:
     """Draw matrices (T, T) side by side: how much of input s, column, is in output t, row. Zeros stay white."""
     if axes is None:
         axes = plt.subplots(1, len(weights), sharey=True)[1]
