@@ -1,0 +1,35 @@
+"""The claims of the article that the book answers: each is settled in one place, beside a cell that runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+CHAPTERS = sorted((Path(__file__).parents[1] / "chapters").rglob("*.ipynb"))
+# Numbered as in the list of the article's claims; those of its section on principles.
+SETTLED = range(8, 30)
+
+
+def places(claim: str) -> list[tuple[list, int]]:
+    """Find the notebooks' cells that hold a claim's label: (cells of the notebook, number of the cell)."""
+    return [
+        (cells, i)
+        for path in CHAPTERS
+        for cells in [nbformat.read(path, as_version=4).cells]
+        for i, cell in enumerate(cells)
+        if cell.cell_type == "markdown" and f"({claim})=" in cell.source.splitlines()
+    ]
+
+
+@pytest.mark.parametrize("number", SETTLED)
+def test_a_claim_is_settled_in_one_place_by_a_cell_that_runs(number):
+    (place,) = places(f"claim-c{number:02d}")
+    cells, i = place
+    text = cells[i].source.split(f"(claim-c{number:02d})=")[1].split("(claim-")[0]
+    if number != 18:  # what the article leaves out has no words
+        assert re.search("「[^」]+」", text), "the article's own words"
+    near = cells[max(0, i - 2) : i + 4]
+    assert any(cell.cell_type == "code" and cell.execution_count for cell in near)
