@@ -47,15 +47,15 @@ def draw_unrolled(num_steps: int = 4, *, ax: Axes | None = None) -> Axes:
         _box(ax, x, 0.95, f"$\\hat{{y}}_{{{name}}}$", ORANGE)
         _arrow(ax, (x, -0.75), (x, -0.2), GREEN)
         _arrow(ax, (x, 0.2), (x, 0.75), ORANGE)
-        ax.text(x + 0.06, -0.49, "$W_{ih}$", fontsize=9, va="center", color=GREEN)
+        ax.text(x + 0.06, -0.49, "$W_{ih}$", fontsize=11, va="center", color=GREEN)
     ax.text(-0.9, 0.0, "=", fontsize=17, ha="center", va="center", color=GREY)
     _arrow(ax, (-1.51, 0.12), (-1.51, -0.12), BLUE, bend=-2.2)
-    ax.text(-1.2, 0.2, "$W_{hh}$", fontsize=9, ha="center", color=BLUE)
+    ax.text(-1.2, 0.2, "$W_{hh}$", fontsize=11, ha="center", color=BLUE)
     _arrow(ax, (-0.6, 0.0), (-0.24, 0.0), BLUE)
-    ax.text(-0.62, 0.08, "$h_0$", fontsize=9, ha="center", color=BLUE)
+    ax.text(-0.62, 0.08, "$h_0$", fontsize=11, ha="center", color=BLUE)
     for step in range(num_steps - 1):
         _arrow(ax, (step + 0.24, 0.0), (step + 0.76, 0.0), BLUE)
-        ax.text(step + 0.5, 0.07, "$W_{hh}$", fontsize=9, ha="center", color=BLUE)
+        ax.text(step + 0.5, 0.07, "$W_{hh}$", fontsize=11, ha="center", color=BLUE)
     return ax
 
 

@@ -96,7 +96,7 @@ def plot_scores(
         ax.plot([row.mean], [y], linestyle="none", marker=marker, color=colour, markersize=7)
     ax.set_yticks(range(len(rows)), [fill(row.model, 34) for row in reversed(rows)])
     ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    ax.set(xlabel=f"{rows[0].metric} on the test texts (share)", ylim=(-0.6, len(rows) - 0.4))
+    ax.set(xlabel=f"{rows[0].metric} on the test examples (share)", ylim=(-0.6, len(rows) - 0.4))
     ax.grid(visible=False, axis="y")
     return ax
 
