@@ -381,7 +381,7 @@ def main() -> None:
         return done[key]
 
     rows: list[Row] = []
-    rates, sizes = {}, {}
+    rates, tried, sizes = {}, {}, {}
     for task, (_, num_items) in TASKS.items():
         if options.only not in task:
             continue
@@ -394,6 +394,9 @@ def main() -> None:
             best = min(RATES, key=lambda rate: quality(trials[rate]))
             runs = [once(task, model, best, seed) for seed in seeds]
             rates[f"{task}: {model}"] = best
+            tried[f"{tuning}: {model}"] = {
+                rate: [{"loss": round(t.loss, 4), "steps": t.steps} for t in trials[rate]] for rate in RATES
+            }
             sizes[f"{task}: {model}"] = {
                 "hidden_size": runs[0].hidden_size,
                 "saved_bytes_per_token": round(runs[0].saved_bytes_per_token),
@@ -424,6 +427,7 @@ def main() -> None:
         budget=BUDGET,
         rates_tried=RATES,
         rates=rates,
+        trials=tried,
         sizes=sizes,
     )
     log.unlink()
