@@ -418,6 +418,9 @@ def main() -> None:
                 )
     if options.only:
         return
+    # A share lies from 0 to 1, and Student's interval does not know it.
+    shares = ("accuracy", "f1")
+    rows = [replace(r, low=max(0, r.low), high=min(1, r.high)) if r.metric in shares else r for r in rows]
     rows += timing()
     command = f"python -m experiments.cells --seeds {len(seeds)}"
     save_results(
