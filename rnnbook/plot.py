@@ -154,8 +154,11 @@ def plot_error_surface(
     The first path has a line, and a dashed one where it leaves the surface; the second only dots.
     """
     if ax is None:
-        ax = plt.figure(figsize=(6.4, 5.0)).add_subplot(projection="3d", computed_zorder=False)
-    ax.plot_surface(w, b, cost, cmap="viridis", rstride=1, cstride=1, linewidth=0, antialiased=False)
+        ax = plt.figure(figsize=(5.0, 4.0)).add_subplot(projection="3d", computed_zorder=False)
+    colours = plt.get_cmap("viridis", 16)  # bands, which read like contours and weigh half as much
+    ax.plot_surface(
+        w, b, cost, cmap=colours, rstride=1, cstride=1, linewidth=0, antialiased=False, shade=False
+    )
     (line_name, line), (dots_name, dots) = ((name, path.numpy()) for name, path in paths.items())
     ends = np.array([[float(side.min()), float(side.max())] for side in (w, b)])
     outside = ((line[:, :2] < ends[:, 0]) | (line[:, :2] > ends[:, 1])).any(axis=1)
