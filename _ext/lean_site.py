@@ -2,11 +2,13 @@
 
 The theme sends each visitor half a megabyte of icons as a script, the same icons as fonts, and the
 search index of the whole book. Here the script goes, the fonts keep the icons that some page shows,
-the index is left to the search page, and images below the first load when the reader comes near.
+the index is left to the search page, images below the first load when the reader comes near, and
+figures are stored with as many colours as an eye can tell apart in them.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import shutil
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fontTools import subset
+from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
@@ -82,6 +85,17 @@ def keep_in_font(path: Path, points: Iterable[int]) -> None:
     subset.save_font(font, path, options)
 
 
+def lean_picture(path: Path) -> None:
+    """Store an opaque PNG with a palette of 256 colours where that makes the file smaller."""
+    picture = Image.open(path)
+    if picture.mode == "RGBA" and picture.getextrema()[3] != (255, 255):
+        return
+    small = io.BytesIO()
+    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    if len(small.getvalue()) < path.stat().st_size:
+        path.write_bytes(small.getvalue())
+
+
 def finish(app: Sphinx, error: Exception | None) -> None:
     """Work on the finished site; pages and static files are fresh, as each build writes them all."""
     if error or app.builder.name != "html":
@@ -94,6 +108,8 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         lean = lean_page(text, is_search=page == out / "search.html")
         page.write_text(lean, encoding="utf-8", newline="\n")
     lean_icons(out / "_static", used)
+    for path in sorted((out / "_images").glob("*.png")):
+        lean_picture(path)
     for leftover in LEFTOVERS:
         for path in (out / "_static").glob(leftover):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import time
@@ -13,11 +14,33 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "_build" / "html"
 PORT = 8000
+# All that a page can depend on, and a note of what the site was last built from.
+INPUTS = (
+    *("chapters/**/*", "assets/**/*", "_ext/*.py", "tools/*.py"),
+    *("*.md", "*.bib", "*.yml", "pyproject.toml", "requirements.lock", "package-lock.json"),
+)
+BUILT_FROM = ROOT / "_build" / "inputs.sha256"
+
+
+def inputs_hash() -> str:
+    """Hash the names and contents of all inputs of the site."""
+    digest = hashlib.sha256(sys.version.encode())
+    paths = {path for pattern in INPUTS for path in ROOT.glob(pattern) if path.is_file()}
+    for path in sorted(paths):
+        if ".ipynb_checkpoints" not in path.parts and "__pycache__" not in path.parts:
+            name = path.relative_to(ROOT).as_posix()
+            digest.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def build() -> None:
-    """Run Jupyter Book; every warning, also of a link that leads nowhere, is an error."""
-    start = time.monotonic()
+    """Run Jupyter Book, unless nothing changed; every warning, also of a dead link, is an error."""
+    start, inputs = time.monotonic(), inputs_hash()
+    if (SITE / "index.html").is_file() and BUILT_FROM.is_file() and BUILT_FROM.read_text() == inputs:
+        print("The site is built, and nothing has changed since: _build/html/index.html")
+        print("Open that file in a browser, or run `make serve`.")
+        return
+    BUILT_FROM.unlink(missing_ok=True)
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     flags = ["-W", "-n", "--keep-going", "-q"]
     print("Building the site ...", flush=True)
@@ -26,6 +49,7 @@ def build() -> None:
     )
     if done.returncode:
         sys.exit("The site was not built: the messages above name file and line.")
+    BUILT_FROM.write_text(inputs)
     print(f"The site is built ({time.monotonic() - start:.0f} s): _build/html/index.html")
     print("Open that file in a browser, or run `make serve`.")
 
