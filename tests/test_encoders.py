@@ -112,6 +112,8 @@ def test_attention_needs_its_positions():
     turned = x[:, [1, 0, 2, 3, 4]]  # the first two inputs change places
     lengths = torch.tensor([5])
     assert not torch.allclose(encoder(turned, lengths)[:, -1], encoder(x, lengths)[:, -1])
+    same = encoder(torch.ones(1, 5, 3).double(), lengths)  # without positions, equal inputs stay equal
+    assert not torch.allclose(same[:, 0], same[:, -1])
 
 
 # --- one model around any of them ------------------------------------------------------------------
