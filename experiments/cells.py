@@ -33,14 +33,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rnnbook.batches import Batches, pad_sequences
 from rnnbook.cells import init_chrono, init_forget_bias
 from rnnbook.datasets import Split, load, split_by_hash
 from rnnbook.encoders import Encoder, RecurrentStack, make_encoder
-from rnnbook.evaluate import Row, save_results, saved_bytes, score_row
+from rnnbook.evaluate import saved_bytes
 from rnnbook.models import SequenceModel
 from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
+from rnnbook.results import Row, save_results, score_row
 from rnnbook.tasks import adding_problem, order_task, parity_task
-from rnnbook.text import Batches, Vocab, pad_sequences, tokenize
+from rnnbook.text import Vocab, tokenize
 from rnnbook.train import classification_loss, train_classifier, train_stream, validate
 
 MODELS = {

@@ -33,11 +33,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from rnnbook import datasets
+from rnnbook.batches import Batches
 from rnnbook.datasets import Split, split_by_hash
-from rnnbook.evaluate import accuracy, predict, save_results, score_row
+from rnnbook.evaluate import accuracy, predict
 from rnnbook.models import ClassifierConfig, TextClassifier
 from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
-from rnnbook.text import Batches, Vocab, ppmi_vectors, tokenize
+from rnnbook.results import save_results, score_row
+from rnnbook.text import Vocab, ppmi_vectors, tokenize
 from rnnbook.train import train_classifier
 
 LINEAR = {

@@ -2,7 +2,7 @@
 
 Read the modules in this order; each imports only from those before it::
 
-    repro → datasets → tasks → text → cells → encoders → models → train → evaluate → check → plot → draw
+    repro → files → datasets → tasks → text → batches → cells → encoders → models → train → evaluate → results → check → plot → draw
 
 Import a name from the module where it lives: ``from rnnbook.cells import LSTMCell``.
 """

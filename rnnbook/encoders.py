@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from rnnbook.text import check_lengths
+from rnnbook.batches import check_lengths
 
 LAYERS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {
     "rnn": nn.RNN,

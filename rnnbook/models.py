@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,9 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from rnnbook.batches import check_lengths, length_mask, pad_sequences, shorten
 from rnnbook.encoders import Encoder, RecurrentStack, check_padded
-from rnnbook.repro import write_whole
-from rnnbook.text import Vocab, check_ids, check_lengths, length_mask, pad_sequences, shorten, tokenize
+from rnnbook.files import fingerprint, write_whole
+from rnnbook.text import Vocab, check_ids, tokenize
 
 POOLINGS = ("last", "mean", "max", "mean+max")
 
@@ -160,17 +160,6 @@ class TextClassifier(nn.Module):
         return logits
 
 
-def _fingerprint(tensors: dict[str, Tensor], *texts: str) -> str:
-    """SHA-256 of named weights and of the texts that belong to them."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    for text in texts:
-        digest.update(b"\0" + text.encode())
-    return digest.hexdigest()
-
-
 def save_classifier(path: str | Path, model: TextClassifier, vocab: Vocab) -> None:
     """Write weights, sizes and vocabulary into one safetensors file, with a hash of them all.
 
@@ -182,7 +171,7 @@ def save_classifier(path: str | Path, model: TextClassifier, vocab: Vocab) -> No
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     config, tokens = json.dumps(asdict(model.config)), json.dumps(vocab.tokens, ensure_ascii=False)
-    metadata = {"config": config, "vocab": tokens, "sha256": _fingerprint(tensors, config, tokens)}
+    metadata = {"config": config, "vocab": tokens, "sha256": fingerprint(tensors, config, tokens)}
     write_whole(path, save(tensors, metadata))
 
 
@@ -203,7 +192,7 @@ def load_classifier(path: str | Path) -> tuple[TextClassifier, Vocab]:
         raise ValueError(f"{path} is no whole safetensors file ({error}): save the model again") from error
     if not {"config", "vocab", "sha256"} <= metadata.keys():
         raise ValueError(f"{path} holds weights, but was not written by save_classifier")
-    if _fingerprint(tensors, metadata["config"], metadata["vocab"]) != metadata["sha256"]:
+    if fingerprint(tensors, metadata["config"], metadata["vocab"]) != metadata["sha256"]:
         raise ValueError(
             f"{path} was changed after it was saved: its content does not have the recorded hash"
         )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rnnbook import check
-from rnnbook.text import length_mask
+from rnnbook.batches import length_mask
 
 
 def right_step(x, h, cell):

@@ -13,26 +13,21 @@ from scipy import stats
 from sklearn.metrics import accuracy_score
 from torch import nn
 
-from rnnbook import evaluate
+from rnnbook import results
+from rnnbook.batches import Batches
 from rnnbook.cells import GRUCell, LSTMCell, RNNCell, unroll
 from rnnbook.evaluate import (
-    Row,
-    Table,
     accuracy,
-    find_results,
     gradient_through_time,
-    load_results,
     predict,
-    save_results,
     saved_bytes,
-    score_row,
     seed_interval,
     state_jacobians,
     wilson_interval,
 )
 from rnnbook.models import ClassifierConfig, TextClassifier
 from rnnbook.repro import seed_everything
-from rnnbook.text import Batches
+from rnnbook.results import Row, Table, find_results, load_results, save_results, score_row
 
 
 def row(values=(0.8, 0.9), **changes) -> Row:
@@ -155,7 +150,7 @@ def test_a_row_needs_one_value_and_one_time_a_seed(seeds, values, times):
 def test_a_record_comes_back_as_it_was(tmp_path, monkeypatch):
     rows = [row(), row([0.7], train_cpu_seconds=[3.14159])]
     save_results(tmp_path / "results" / "trial.json", rows, command="python -m trial", plans={"a": 1})
-    monkeypatch.setattr(evaluate, "find_results", lambda name: tmp_path / "results" / f"{name}.json")
+    monkeypatch.setattr(results, "find_results", lambda name: tmp_path / "results" / f"{name}.json")
     assert load_results("trial") == rows
     record = json.loads((tmp_path / "results" / "trial.json").read_text())
     assert record["name"] == "trial"
@@ -170,7 +165,7 @@ def test_records_are_found_in_a_checkout_and_in_an_installed_package(tmp_path, m
     package = tmp_path / "rnnbook"
     path = (package if installed else tmp_path) / "results" / "trial.json"
     save_results(path, [row()], command="c")
-    monkeypatch.setattr(evaluate, "__file__", str(package / "evaluate.py"))
+    monkeypatch.setattr(results, "__file__", str(package / "results.py"))
     assert find_results("trial") == path
     with pytest.raises(FileNotFoundError, match=re.escape("python -m experiments.other")):
         find_results("other")

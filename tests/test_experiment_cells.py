@@ -11,8 +11,8 @@ from torch import nn
 
 from experiments import cells
 from experiments.cells import Run, build, quality, spans, tagged, word_f1
-from rnnbook.evaluate import load_results
 from rnnbook.repro import count_parameters
+from rnnbook.results import load_results
 from rnnbook.text import Vocab
 
 FORMS = [

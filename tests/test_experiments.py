@@ -11,8 +11,8 @@ import pytest
 
 from experiments import imdb, text_classification
 from rnnbook.datasets import Split, load
-from rnnbook.evaluate import find_results, load_results
 from rnnbook.models import ClassifierConfig
+from rnnbook.results import find_results, load_results
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = imdb.Plan(

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from rnnbook.batches import pad_sequences
 from rnnbook.encoders import LAYERS, RecurrentStack, reverse_real
 from rnnbook.models import (
     POOLINGS,
@@ -23,7 +24,7 @@ from rnnbook.models import (
     pool,
     save_classifier,
 )
-from rnnbook.text import PAD, UNKNOWN, Vocab, pad_sequences, tokenize
+from rnnbook.text import PAD, UNKNOWN, Vocab, tokenize
 
 VOCAB = Vocab((PAD, UNKNOWN, *"abcdefgh"))
 FORMS = list(product(LAYERS, POOLINGS, (False, True), (1, 2)))

@@ -10,7 +10,7 @@ import torch
 from matplotlib.colors import to_hex, to_rgb
 
 from rnnbook import draw, plot
-from rnnbook.evaluate import score_row
+from rnnbook.results import score_row
 
 
 @pytest.fixture(autouse=True)

@@ -422,14 +422,17 @@ def test_issue_form(name):
 # A module imports only from those before it. A new module gets its place here and in the docstring.
 ORDER = [
     "repro",
+    "files",
     "datasets",
     "tasks",
     "text",
+    "batches",
     "cells",
     "encoders",
     "models",
     "train",
     "evaluate",
+    "results",
     "check",
     "plot",
     "draw",

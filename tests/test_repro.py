@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from rnnbook import repro
+from rnnbook.files import write_whole
 from rnnbook.repro import (
     count_parameters,
     cpu_seconds,
@@ -21,7 +22,6 @@ from rnnbook.repro import (
     pick_device,
     seed_everything,
     source_hash,
-    write_whole,
 )
 
 

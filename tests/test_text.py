@@ -7,19 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnbook.text import (
-    PAD,
-    UNKNOWN,
-    Batches,
-    Vocab,
-    check_ids,
-    check_lengths,
-    length_mask,
-    pad_sequences,
-    ppmi_vectors,
-    shorten,
-    tokenize,
-)
+from rnnbook.batches import Batches, check_lengths, length_mask, pad_sequences, shorten
+from rnnbook.text import PAD, UNKNOWN, Vocab, check_ids, ppmi_vectors, tokenize
 
 
 def generator(seed: int = 0) -> torch.Generator:

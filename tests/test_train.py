@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rnnbook.batches import Batches
 from rnnbook.models import ClassifierConfig, TextClassifier
 from rnnbook.repro import seed_everything
-from rnnbook.text import Batches
 from rnnbook.train import check_targets, classification_loss, train_classifier, train_stream, validate
 
 Batch = tuple[Tensor, Tensor]

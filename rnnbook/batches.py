@@ -1,0 +1,121 @@
+"""Batches: ids of different lengths laid into rectangles, in buckets of like length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from rnnbook.text import check_sequences
+
+
+def check_lengths(lengths: Tensor, batch_size: int, seq_len: int) -> None:
+    """Refuse lengths that do not fit a batch of shape (B, T) (``TypeError`` or ``ValueError``)."""
+    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise TypeError(f"expected lengths as integers, got {lengths.dtype}")
+    if lengths.shape != (batch_size,):
+        raise ValueError(f"expected one length a row, shape ({batch_size},), got {tuple(lengths.shape)}")
+    if batch_size and (int(lengths.min()) < 1 or int(lengths.max()) > seq_len):
+        raise ValueError(
+            f"expected lengths from 1 to T = {seq_len}, got {int(lengths.min())} to {int(lengths.max())}: "
+            f"an empty text has no last state, and nothing is longer than its row"
+        )
+
+
+def pad_sequences(sequences: Sequence[Tensor], padding_index: int = 0) -> tuple[Tensor, Tensor]:
+    """Lay sequences of ids (T_i,) into one rectangle: ``(padded (B, T), lengths (B,))``, both int64.
+
+    T is the longest length of this batch. Raises ``ValueError`` when a sequence is empty, naming it.
+    """
+    check_sequences(sequences)
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    return torch.nn.utils.rnn.pad_sequence(
+        list(sequences), batch_first=True, padding_value=padding_index
+    ), lengths
+
+
+def length_mask(lengths: Tensor, seq_len: int) -> Tensor:
+    """Mark with True where a real token stands: bool (B, T) from lengths (B,)."""
+    check_lengths(lengths, len(lengths), seq_len)
+    return torch.arange(seq_len, device=lengths.device) < lengths[:, None]
+
+
+def shorten(ids: Tensor, max_len: int | None, last: int = 0) -> Tensor:
+    """Keep at most ``max_len`` of ids (T,): the ``last`` ones of the text, the rest from its beginning.
+
+    Raises ``ValueError`` unless ``max_len`` is at least 1 and ``last`` lies from 0 to ``max_len``.
+    """
+    if max_len is None:
+        return ids
+    if max_len < 1 or not 0 <= last <= max_len:
+        raise ValueError(
+            f"expected max_len of at least 1 and last from 0 to max_len, got {max_len} and {last}"
+        )
+    if len(ids) <= max_len:
+        return ids
+    return torch.cat([ids[: max_len - last], ids[len(ids) - last :]])
+
+
+class Batches:
+    """Batches ``(tokens (B, T), lengths (B,), labels (B,))`` of texts of like length.
+
+    Can be gone through as often as wanted, unlike a generator. With a ``generator`` each pass
+    shuffles anew: texts are sorted by their length plus some noise, cut into batches, and the
+    batches are shuffled; without one the order is the given one. Nothing is dropped at the end.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequence[Tensor],
+        labels: Iterable[int],
+        *,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        max_len: int | None = None,
+        last: int = 0,
+    ) -> None:
+        """Shorten sequences (T_i,) by :func:`shorten`; labels are class numbers (N,)."""
+        if batch_size < 1:
+            raise ValueError(f"expected a batch_size of at least 1, got {batch_size}")
+        check_sequences(sequences)
+        self.labels = torch.as_tensor(labels if isinstance(labels, Tensor) else list(labels))
+        if self.labels.is_floating_point() or self.labels.dtype == torch.bool:
+            raise TypeError(f"expected class numbers as integers, got {self.labels.dtype}")
+        if self.labels.shape != (len(sequences),):
+            raise ValueError(
+                f"expected {len(sequences)} labels, one a sequence, got shape {tuple(self.labels.shape)}"
+            )
+        self.labels = self.labels.to(torch.int64)
+        self.sequences = [shorten(sequence, max_len, last) for sequence in sequences]
+        self.batch_size = batch_size
+        self.generator = generator
+
+    def __len__(self) -> int:
+        """Count the batches of one pass."""
+        return math.ceil(len(self.sequences) / self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for index in self._plan():
+            tokens, lengths = pad_sequences([self.sequences[i] for i in index.tolist()])
+            yield tokens, lengths, self.labels[index]
+
+    def _plan(self) -> list[Tensor]:
+        count = len(self.sequences)
+        if self.generator is None:
+            return list(torch.arange(count).split(self.batch_size))
+        lengths = torch.tensor([len(sequence) for sequence in self.sequences], dtype=torch.float64)
+        noise = 1 + 0.1 * torch.rand(count, generator=self.generator, dtype=torch.float64)
+        batches = (lengths * noise).argsort(stable=True).split(self.batch_size)
+        return [batches[i] for i in torch.randperm(len(batches), generator=self.generator).tolist()]
+
+    def padding_share(self) -> float:
+        """Share of all positions of the next pass that hold padding, 0 … 1; the pass stays as it is."""
+        real = total = 0
+        state = None if self.generator is None else self.generator.get_state()
+        for tokens, lengths, _ in self:
+            real, total = real + int(lengths.sum()), total + tokens.numel()
+        if self.generator is not None and state is not None:
+            self.generator.set_state(state)
+        return 1 - real / total
