@@ -35,7 +35,8 @@ from torch import Tensor, nn
 
 from rnnbook.batches import Batches, pad_sequences
 from rnnbook.cells import init_chrono, init_forget_bias
-from rnnbook.datasets import Split, load, split_by_hash
+from rnnbook.corpus import Split, split_by_hash
+from rnnbook.datasets import load
 from rnnbook.encoders import Encoder, RecurrentStack, make_encoder
 from rnnbook.evaluate import saved_bytes
 from rnnbook.models import SequenceModel
@@ -43,7 +44,8 @@ from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
 from rnnbook.results import Row, save_results, score_row
 from rnnbook.tasks import adding_problem, order_task, parity_task
 from rnnbook.text import Vocab, tokenize
-from rnnbook.train import classification_loss, train_classifier, train_stream, validate
+from rnnbook.train import Stream, squared_error, validate
+from rnnbook.train import train as fit
 
 MODELS = {
     "RNN": "rnn",
@@ -151,12 +153,17 @@ def adding(model: str, rate: float, seed: int, seq_len: int, hidden_size: int = 
         init_chrono(network.encoder, seq_len, generator=generator)
     draw = partial(adding_problem, 20, seq_len, generator=generator)
     with cpu_seconds() as watch:
-        history = train_stream(
-            network, draw, nn.functional.mse_loss, num_steps=1000, learning_rate=rate, stop_below=0.005
+        history = fit(
+            network,
+            Stream(draw, 1000, generator=generator),
+            squared_error,
+            learning_rate=rate,
+            schedule="constant",
+            stop_below=0.005,
         )
     mse = error(network.eval(), *adding_problem(1000, seq_len, generator=generator))
     scores = {"solved": float(mse < 0.01), "mean_squared_error": mse}
-    return finish(network, history.train_loss, watch.seconds, scores, (draw()[0],))
+    return finish(network, history.step_loss, watch.seconds, scores, (draw()[0],))
 
 
 def order(model: str, rate: float, seed: int) -> Run:
@@ -165,14 +172,13 @@ def order(model: str, rate: float, seed: int) -> Run:
     network = build(model, EMBEDDING_DIM, 2, vocab_size=12, reach=20)
     draw = partial(order_task, 20, 20, generator=generator)
     with cpu_seconds() as watch:
-        history = train_stream(
-            network, draw, classification_loss, num_steps=1000, learning_rate=rate, stop_below=0.01
-        )
+        stream = Stream(draw, 1000, generator=generator)
+        history = fit(network, stream, learning_rate=rate, schedule="constant", stop_below=0.01)
     scores = {
         f"accuracy at T={length}": validate(network, [order_task(2000, length, generator=generator)])[1]
         for length in (20, 100)
     }
-    return finish(network, history.train_loss, watch.seconds, scores, (draw()[0],))
+    return finish(network, history.step_loss, watch.seconds, scores, (draw()[0],))
 
 
 def parity(model: str, rate: float, seed: int) -> Run:
@@ -185,11 +191,10 @@ def parity(model: str, rate: float, seed: int) -> Run:
         return bits, labels.flatten()
 
     with cpu_seconds() as watch:
-        history = train_stream(
-            network, draw, classification_loss, num_steps=1500, learning_rate=rate, stop_below=0.01
-        )
+        stream = Stream(draw, 1500, generator=generator)
+        history = fit(network, stream, learning_rate=rate, schedule="constant", stop_below=0.01)
     scores = {f"accuracy at T={length}": validate(network, [draw(1000, length)])[1] for length in (16, 64)}
-    return finish(network, history.train_loss, watch.seconds, scores, (draw()[0],))
+    return finish(network, history.step_loss, watch.seconds, scores, (draw()[0],))
 
 
 def finish(
@@ -226,7 +231,7 @@ def film(model: str, rate: float, seed: int) -> Run:
         return Batches(ids, split.labels.tolist(), batch_size=32, generator=shuffle)
 
     with cpu_seconds() as watch:
-        history = train_classifier(
+        history = fit(
             network, batches(train, generator), num_epochs=4, learning_rate=rate, val_batches=batches(val)
         )
     scores = {"accuracy": validate(network, batches(test))[1]}
@@ -291,9 +296,7 @@ def segmentation(model: str, rate: float, seed: int) -> Run:
     batches = tagged(train, vocab)
     batches = [batches[i] for i in torch.randperm(len(batches), generator=generator)]
     with cpu_seconds() as watch:
-        history = train_classifier(
-            network, batches, num_epochs=3, learning_rate=rate, val_batches=tagged(val, vocab)
-        )
+        history = fit(network, batches, num_epochs=3, learning_rate=rate, val_batches=tagged(val, vocab))
     scores = {"f1": word_f1(network.eval(), tagged(test, vocab))}
     inputs = batches[0][:2]
     return Run(

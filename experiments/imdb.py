@@ -34,13 +34,13 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from rnnbook import datasets
 from rnnbook.batches import Batches
-from rnnbook.datasets import Split, split_by_hash
+from rnnbook.corpus import Split, split_by_hash
 from rnnbook.evaluate import accuracy, predict
 from rnnbook.models import ClassifierConfig, TextClassifier
 from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
 from rnnbook.results import save_results, score_row
 from rnnbook.text import Vocab, ppmi_vectors, tokenize
-from rnnbook.train import train_classifier
+from rnnbook.train import train as fit
 
 LINEAR = {
     "TF-IDF words + logistic regression": (1, 1),
@@ -148,7 +148,7 @@ def run_network(plan: Plan, train: Split, test: Split, seed: int) -> Outcome:
             everything = [vocab.encode(tokens) for tokens in token_lists]
             vectors = ppmi_vectors(everything, len(vocab), config.embedding_dim)
             model.embedding.weight.data.copy_(vectors)
-        history = train_classifier(
+        history = fit(
             model,
             train_batches,
             num_epochs=plan.num_epochs,

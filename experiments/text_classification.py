@@ -4,7 +4,7 @@
 
     python -m experiments.text_classification --seeds 5
 
-The test texts are those whose hash falls into the first fifth (``rnnbook.datasets.split_by_hash``).
+The test texts are those whose hash falls into the first fifth (``rnnbook.corpus.split_by_hash``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import argparse
 import torch
 
 from experiments.imdb import SMALL, Plan, collect
-from rnnbook.datasets import load, split_by_hash
+from rnnbook.corpus import split_by_hash
+from rnnbook.datasets import load
 from rnnbook.models import ClassifierConfig
 
 SENTENCES = Plan(

@@ -1,4 +1,4 @@
-"""Batches: ids of different lengths laid into rectangles, in buckets of like length."""
+"""Batches: texts of different lengths laid into rectangles, and one stream laid into rows."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ class Batches:
     Can be gone through as often as wanted, unlike a generator. With a ``generator`` each pass
     shuffles anew: texts are sorted by their length plus some noise, cut into batches, and the
     batches are shuffled; without one the order is the given one. Nothing is dropped at the end.
+    ``bucket=False`` shuffles without a look at the lengths, to show what the sorting saves.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Batches:
         generator: torch.Generator | None = None,
         max_len: int | None = None,
         last: int = 0,
+        bucket: bool = True,
     ) -> None:
         """Shorten sequences (T_i,) by :func:`shorten`; labels are class numbers (N,)."""
         if batch_size < 1:
@@ -91,6 +93,7 @@ class Batches:
         self.sequences = [shorten(sequence, max_len, last) for sequence in sequences]
         self.batch_size = batch_size
         self.generator = generator
+        self.bucket = bucket
 
     def __len__(self) -> int:
         """Count the batches of one pass."""
@@ -105,6 +108,8 @@ class Batches:
         count = len(self.sequences)
         if self.generator is None:
             return list(torch.arange(count).split(self.batch_size))
+        if not self.bucket:
+            return list(torch.randperm(count, generator=self.generator).split(self.batch_size))
         lengths = torch.tensor([len(sequence) for sequence in self.sequences], dtype=torch.float64)
         noise = 1 + 0.1 * torch.rand(count, generator=self.generator, dtype=torch.float64)
         batches = (lengths * noise).argsort(stable=True).split(self.batch_size)
@@ -119,3 +124,64 @@ class Batches:
         if self.generator is not None and state is not None:
             self.generator.set_state(state)
         return 1 - real / total
+
+
+def split_stream(ids: Tensor, val: float = 0.1, test: float = 0.1) -> tuple[Tensor, Tensor, Tensor]:
+    """Cut one stream of ids (N,) into training, validation and test, in this order and without a gap.
+
+    The stream is not shuffled: what is predicted comes after all that was trained on.
+    Raises ``ValueError`` unless the three shares are positive and each part holds two ids or more.
+    """
+    _check_stream(ids, 6)
+    if not (val > 0 and test > 0 and val + test < 1):
+        raise ValueError(f"expected shares above 0 with a sum below 1, got val {val} and test {test}")
+    num_val, num_test = int(val * len(ids)), int(test * len(ids))
+    num_train = len(ids) - num_val - num_test
+    if min(num_train, num_val, num_test) < 2:
+        raise ValueError(
+            f"{len(ids)} ids give parts of {num_train}, {num_val} and {num_test}: expected at least 2 in each, "
+            f"one to read and one to predict"
+        )
+    train, validation, rest = ids.split([num_train, num_val, num_test])
+    return train, validation, rest
+
+
+class StreamBatches:
+    """Segments ``(inputs (B, T), targets (B, T))`` of one stream, for truncated backpropagation in time.
+
+    The stream of ids (N,) is cut into B rows of equal length, laid one under the other. Row b of a
+    segment continues row b of the segment before, so a state may be carried (Williams and Peng, 1990);
+    ``targets`` holds the id after each input. Each id but the first is a target once, apart from at
+    most B - 1 at the end; with ``batch_size=1`` none is left out. The last segment may be shorter.
+    Can be gone through as often as wanted.
+    """
+
+    def __init__(self, ids: Tensor, *, batch_size: int, seq_len: int) -> None:
+        """Raise ``ValueError`` for sizes below 1 and for a stream too short for one target a row."""
+        if batch_size < 1 or seq_len < 1:
+            raise ValueError(f"expected batch_size and seq_len of at least 1, got {batch_size} and {seq_len}")
+        _check_stream(ids, batch_size + 1)
+        row_len = (len(ids) - 1) // batch_size
+        self.inputs = ids[: batch_size * row_len].reshape(batch_size, row_len)
+        self.targets = ids[1 : batch_size * row_len + 1].reshape(batch_size, row_len)
+        self.seq_len = seq_len
+
+    def __len__(self) -> int:
+        """Count the segments of one pass."""
+        return math.ceil(self.targets.shape[1] / self.seq_len)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        segments = (part.split(self.seq_len, dim=1) for part in (self.inputs, self.targets))
+        return zip(*segments, strict=True)
+
+    @property
+    def num_targets(self) -> int:
+        """Count the ids that one pass predicts: what a sum of nats is divided by."""
+        return self.targets.numel()
+
+
+def _check_stream(ids: Tensor, least: int) -> None:
+    if ids.ndim != 1 or len(ids) < least:
+        raise ValueError(f"expected one stream of ids (N,), N at least {least}, got shape {tuple(ids.shape)}")
+    if ids.is_floating_point() or ids.dtype == torch.bool:
+        raise TypeError(f"expected token ids as integers, got {ids.dtype}")

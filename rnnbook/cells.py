@@ -62,9 +62,22 @@ class _Cell(nn.Module):
             )
         return state
 
-    def _stacked(self, x: Tensor, h: Tensor) -> Tensor:
-        """Input part plus recurrent part of all gates, before any nonlinearity: (B, num_gates * H)."""
-        return x @ self.weight_ih.T + self.bias_ih + h @ self.weight_hh.T + self.bias_hh
+    def _products(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Input part and recurrent part of all gates, before any nonlinearity: each (B, num_gates * H)."""
+        return x @ self.weight_ih.T + self.bias_ih, h @ self.weight_hh.T + self.bias_hh
+
+
+def lstm_gates(x_part: Tensor, h_part: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Make i, f, g, o, each (B, H), from the two products of a step, stacked in that order: (B, 4H)."""
+    i, f, g, o = (x_part + h_part).chunk(4, dim=1)
+    return i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+
+
+def gru_gates(x_part: Tensor, h_part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Make r, z, n, each (B, H), from the two products (B, 3H): r acts on the recurrent part of n alone."""
+    (r_x, z_x, n_x), (r_h, z_h, n_h) = x_part.chunk(3, dim=1), h_part.chunk(3, dim=1)
+    r = (r_x + r_h).sigmoid()
+    return r, (z_x + z_h).sigmoid(), (n_x + r * n_h).tanh()
 
 
 class RNNCell(_Cell):
@@ -88,7 +101,8 @@ class RNNCell(_Cell):
         Raises ``TypeError`` for integer input and ``ValueError`` for shapes that do not fit.
         """
         self._check_input(x)
-        return NONLINEARITIES[self.nonlinearity](self._stacked(x, self._start(x, h)))
+        x_part, h_part = self._products(x, self._start(x, h))
+        return NONLINEARITIES[self.nonlinearity](x_part + h_part)
 
 
 class LSTMCell(_Cell):
@@ -105,8 +119,7 @@ class LSTMCell(_Cell):
     def gates(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Take x (B, I) and h (B, H); return i, f, g, o, each (B, H): what the step will multiply by."""
         self._check_input(x)
-        i, f, g, o = self._stacked(x, self._start(x, h)).chunk(4, dim=1)
-        return i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+        return lstm_gates(*self._products(x, self._start(x, h)))
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Take x (B, I) and (h, c), each (B, H), zeros when left out; return the next (h, c).
@@ -136,10 +149,7 @@ class GRUCell(_Cell):
     def gates(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Take x (B, I) and h (B, H); return r, z, n, each (B, H)."""
         self._check_input(x)
-        r_x, z_x, n_x = (x @ self.weight_ih.T + self.bias_ih).chunk(3, dim=1)
-        r_h, z_h, n_h = (self._start(x, h) @ self.weight_hh.T + self.bias_hh).chunk(3, dim=1)
-        r = (r_x + r_h).sigmoid()
-        return r, (z_x + z_h).sigmoid(), (n_x + r * n_h).tanh()
+        return gru_gates(*self._products(x, self._start(x, h)))
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
         """Take x (B, I) and h (B, H), zeros when left out; return the next h (B, H).

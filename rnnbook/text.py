@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import unicodedata
 from collections import Counter
@@ -18,19 +20,43 @@ PAD, UNKNOWN = "<pad>", "<unk>"
 _TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]")
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def tokenize(text: str) -> list[str]:
-    """Cut a text into lower-case words and single punctuation marks.
+def normalize(text: str) -> str:
+    """Give texts that look alike, but for white space, one spelling in lower case.
 
-    Before that the text is normalised (Unicode NFKC, invisible characters and HTML line breaks
-    removed, one kind of apostrophe), so that two spellings that look alike give the same tokens.
-    An empty text gives an empty list. Raises ``TypeError`` for anything but a string.
+    HTML line breaks become blanks, invisible characters go, letters are composed and of one width
+    (Unicode NFKC), and there is one kind of apostrophe.
+    Raises ``TypeError`` for anything but a string, and ``ValueError`` for half of a surrogate pair,
+    which no file in UTF-8 can hold.
     """
     if not isinstance(text, str):
         raise TypeError(f"expected a text as one str, got {type(text).__name__}")
-    text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", _TAG.sub(" ", text)))
-    return _TOKEN.findall(text.replace("\u2019", "'").lower())
+    if half := _SURROGATE.search(text):
+        raise ValueError(
+            f"character {half.start()} is half of a surrogate pair ({half[0]!r}): the text was cut or decoded "
+            f"wrongly; mend it by text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
+        )
+    text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
+    text = _TAG.sub(" ", text).replace("\u2019", "'").lower()
+    return unicodedata.normalize("NFKC", text)  # a small letter may compose where its capital does not
+
+
+def tokenize(text: str) -> list[str]:
+    """Cut a text, normalised by :func:`normalize`, into words and single punctuation marks.
+
+    An empty text gives an empty list.
+    """
+    return _TOKEN.findall(normalize(text))
+
+
+def characters(text: str) -> list[str]:
+    """Cut a text, normalised by :func:`normalize`, into its characters without the white space.
+
+    For a script that sets no blanks between words, such as Chinese.
+    """
+    return [*"".join(normalize(text).split())]
 
 
 @dataclass(frozen=True)
@@ -75,6 +101,10 @@ class Vocab:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the tokens in their order: weights belong to one numbering and to no other."""
+        return hashlib.sha256(json.dumps(self.tokens).encode()).hexdigest()
 
     def encode(self, tokens: Sequence[str]) -> Tensor:
         """Map tokens to their numbers, shape (T,), int64; tokens never seen map to number 1."""

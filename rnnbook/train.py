@@ -1,42 +1,53 @@
-"""One training loop, with what can go wrong in it said aloud."""
+"""One training loop for every model of the book, with what can go wrong in it said aloud."""
 
 from __future__ import annotations
 
 import copy
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-Batch = tuple[Tensor, ...]
+from rnnbook.checkpoint import Batch, History, Recipe, TrainingRun
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 @runtime_checkable
 class _Epoch(Protocol):
-    """Batches that can be counted and gone through again: a list, or ``rnnbook.text.Batches``."""
+    """Batches that can be counted and gone through again: a list, a ``Stream``, or ``batches.Batches``."""
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Batch]: ...
 
 
-@dataclass
-class History:
-    """What one training run did, epoch by epoch, and the gradient norm of every step.
+class Stream:
+    """Examples made on the spot: ``draw()`` gives ``(*inputs, targets)`` for each of ``num_steps`` steps.
 
-    Losses are nats per example. ``grad_norm`` is the global norm before clipping.
-    ``best_epoch`` is the epoch (from 0) whose weights the model has at the end.
+    No example is seen twice, so the loss of each step is an honest one. ``generator`` is the one that
+    ``draw`` draws from; a checkpoint needs it.
     """
 
-    train_loss: list[float] = field(default_factory=list)
-    val_loss: list[float] = field(default_factory=list)
-    val_accuracy: list[float] = field(default_factory=list)
-    grad_norm: list[float] = field(default_factory=list)
-    best_epoch: int = -1
+    def __init__(
+        self, draw: Callable[[], Batch], num_steps: int, *, generator: torch.Generator | None = None
+    ) -> None:
+        """Raise ``ValueError`` for a stream of nothing."""
+        if num_steps < 1:
+            raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
+        self.draw, self.num_steps, self.generator = draw, num_steps, generator
+
+    def __len__(self) -> int:
+        return self.num_steps
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self.draw() for _ in range(self.num_steps))
 
 
 def check_targets(logits: Tensor, targets: Tensor) -> None:
@@ -62,148 +73,205 @@ def classification_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits, targets)
 
 
-@torch.no_grad()
-def validate(model: nn.Module, batches: Iterable[Batch]) -> tuple[float, float]:
-    """Return ``(mean loss in nats, accuracy)``, each weighted by example; keep the model's mode.
+def squared_error(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared error of predictions and targets of one shape.
 
-    Raises ``ValueError`` for no examples and ``FloatingPointError`` for a loss that is not finite.
+    Raises ``ValueError`` for two shapes: of (B,) and (B, 1) PyTorch would make (B, B), each with each.
+    """
+    if predictions.shape != targets.shape:
+        raise ValueError(
+            f"expected predictions and targets of one shape, got {tuple(predictions.shape)} and "
+            f"{tuple(targets.shape)}"
+        )
+    return nn.functional.mse_loss(predictions, targets)
+
+
+@torch.no_grad()
+def validate(
+    model: nn.Module, batches: Iterable[Batch], loss_fn: LossFunction = classification_loss
+) -> tuple[float, float]:
+    """Return ``(mean loss, accuracy)``, each over all targets of all batches; keep the model's mode.
+
+    The accuracy is NaN where it is no classification: there is one for predictions (B, num_classes)
+    with class numbers (B,) as targets. Raises ``ValueError`` for no examples and
+    ``FloatingPointError`` for a loss that is not finite.
     """
     was_training = model.training
     model.eval()
-    nats = correct = count = 0.0
+    loss_sum = correct = count = 0.0
     for *inputs, targets in batches:
-        logits = model(*inputs)
-        nats += classification_loss(logits, targets).item() * len(targets)
-        correct += (logits.argmax(dim=1) == targets).sum().item()
-        count += len(targets)
+        predictions = model(*inputs)
+        loss_sum += loss_fn(predictions, targets).item() * targets.numel()
+        count += targets.numel()
+        classifies = targets.dtype == torch.int64 and predictions.ndim == 2 and targets.ndim == 1
+        correct += (predictions.argmax(dim=1) == targets).sum().item() if classifies else math.nan
     model.train(was_training)
     if not count:
         raise ValueError("no examples to validate on: an empty split, or a generator that was used up")
-    if not math.isfinite(nats):
-        raise FloatingPointError(f"the mean loss on the validation texts is {nats / count}")
-    return nats / count, correct / count
+    if not math.isfinite(loss_sum):
+        raise FloatingPointError(f"the mean loss on the validation examples is {loss_sum / count}")
+    return loss_sum / count, correct / count
 
 
-def _checked(batches: Iterable[Batch], num_epochs: int, max_grad_norm: float) -> _Epoch:
-    """Refuse what would train on nothing; give batches a length."""
-    if num_epochs < 1:
-        raise ValueError(f"expected num_epochs of at least 1, got {num_epochs}")
-    if not max_grad_norm > 0:
-        raise ValueError(f"expected max_grad_norm above 0 (inf: no clipping), got {max_grad_norm}")
+def _countable(batches: Iterable[Batch], num_epochs: int) -> _Epoch:
+    """Give batches a length. Refuse a generator that would be empty after the first epoch."""
     if num_epochs > 1 and iter(batches) is batches:
-        raise ValueError(
-            "batches is a generator: it is empty after one epoch; give a list or rnnbook.text.Batches"
-        )
-    known = batches if isinstance(batches, _Epoch) else list(batches)
-    if not len(known):
-        raise ValueError("no batches to train on")
-    return known
+        raise ValueError("batches is a generator: it is empty after one epoch; give a list or Batches")
+    return batches if isinstance(batches, _Epoch) else list(batches)
 
 
-def _quiet() -> bool | None:
-    """Show no progress where ``$RNNBOOK_PROGRESS`` is 0; else (None) tqdm shows it on a terminal alone."""
-    return os.environ.get("RNNBOOK_PROGRESS") == "0" or None
+def _bar(total: int, done: int) -> tqdm[Any]:
+    """Show progress on a terminal and in a notebook; nowhere if ``$RNNBOOK_PROGRESS`` is 0."""
+    ipython = sys.modules.get("IPython")
+    in_notebook = ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+    shown = os.environ.get("RNNBOOK_PROGRESS") != "0" and (in_notebook or sys.stderr.isatty())
+    return tqdm(total=total, initial=done, desc="training", unit="step", leave=False, disable=not shown)
 
 
-def _step(
-    model: nn.Module, loss: Tensor, optimizer: torch.optim.Optimizer, max_grad_norm: float, where: str
-) -> float:
-    """Go one step down the gradient, clipped; return its norm before clipping. Refuse NaN and infinity."""
-    optimizer.zero_grad()
+def _step(run: TrainingRun, batch: Batch, loss_fn: LossFunction) -> None:
+    """Go one step down the clipped gradient. Refuse NaN and infinity before they reach the weights."""
+    *inputs, targets = batch
+    loss = loss_fn(run.model(*inputs), targets)
+    run.optimizer.zero_grad()
     loss.backward()
-    norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm).item()
-    if not (torch.isfinite(loss) and norm < float("inf")):
+    norm = nn.utils.clip_grad_norm_(run.model.parameters(), run.recipe.max_grad_norm).item()
+    if not (torch.isfinite(loss) and norm < math.inf):
         raise FloatingPointError(
-            f"{where}: loss {loss.item()}, gradient norm {norm}; "
-            f"the weights are those of the step before: lower the learning rate, look at this batch"
+            f"epoch {run.position.epoch}, step {run.position.step}: loss {loss.item()}, gradient norm {norm}; "
+            f"the weights are those of the step before, {run.last_good}: "
+            f"lower the learning rate, look at this batch"
         )
-    optimizer.step()
-    return norm
+    run.optimizer.step()
+    if run.schedule is not None:
+        run.schedule.step()
+    run.record(batch, loss.item(), norm)
 
 
-def train_classifier(
+def _go_through(run: TrainingRun, batches: _Epoch, loss_fn: LossFunction, bar: tqdm[Any]) -> None:
+    """Take the steps of an epoch that are not taken yet."""
+    run.model.train()
+    for batch in run.remaining(batches):
+        _step(run, batch, loss_fn)
+        bar.update()
+        if run.good_enough():
+            break
+        run.save_if_due()
+
+
+def _close_epoch(run: TrainingRun, val_batches: Iterable[Batch] | None, loss_fn: LossFunction) -> bool:
+    """Note the epoch's losses, keep its weights if they are the best; tell whether it was the last."""
+    history, epoch = run.history, run.position.epoch
+    history.train_loss.append(run.position.loss_sum / run.position.num_targets)
+    waited = 0
+    if val_batches is None:
+        history.best_epoch = epoch
+    else:
+        val_loss, val_accuracy = validate(run.model, val_batches, loss_fn)
+        history.val_loss.append(val_loss)
+        history.val_accuracy.append(val_accuracy)
+        lowest = min(history.val_loss)
+        if val_loss == lowest:
+            run.keep_best()
+        waited = epoch - history.val_loss.index(lowest)
+    out_of_patience = run.recipe.patience is not None and waited >= run.recipe.patience
+    return epoch + 1 == run.recipe.num_epochs or out_of_patience or run.good_enough()
+
+
+def train(
     model: nn.Module,
     batches: Iterable[Batch],
+    loss_fn: LossFunction = classification_loss,
     *,
-    num_epochs: int,
+    num_epochs: int = 1,
     learning_rate: float = 2e-3,
+    schedule: str = "one-cycle",
     max_grad_norm: float = 1.0,
     val_batches: Iterable[Batch] | None = None,
+    patience: int | None = None,
+    stop_below: float | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 100,
     on_epoch: Callable[[int, History], None] | None = None,
 ) -> History:
-    """Train with Adam and a one-cycle learning rate (Smith, 2018); keep the best epoch's weights.
+    """Train with Adam (Kingma and Ba, 2015) and a one-cycle learning rate (Smith, 2018), or a constant one.
 
-    A batch is ``(*inputs, labels)``; ``model(*inputs)`` gives logits. ``learning_rate`` is the peak of
-    the cycle. With ``val_batches`` the weights of the epoch with the lowest validation loss are put
-    back at the end; without, those of the last epoch stay.
+    A batch is ``(*inputs, targets)``; ``loss_fn(model(*inputs), targets)`` is a mean over its targets.
+    ``learning_rate`` is the peak of the cycle. With ``val_batches`` the weights of the epoch with the
+    lowest validation loss are put back at the end; without, the last ones stay.
 
-    Raises ``FloatingPointError`` at the first loss or gradient that is not finite, before it reaches
-    the weights, and ``ValueError`` when ``batches`` can be gone through only once.
+    Training ends early after ``patience`` epochs without a lower validation loss, or when the mean loss
+    of the last 20 steps is under ``stop_below``. With ``checkpoint`` the whole run is kept in that file,
+    every ``checkpoint_every`` steps and after each epoch. If the file is there, the run goes on from it
+    and ends, on a processor, with the weights and the history of a run that was never broken off; a
+    finished run comes back at once. ``on_epoch(epoch, history)`` is called after each epoch.
+
+    Raises ``FloatingPointError`` at the first loss or gradient that is not finite, before it reaches the
+    weights, and ``ValueError`` for a generator as batches of several epochs, ``patience`` without
+    ``val_batches``, and a checkpoint that is damaged or of another run.
     """
-    batches = _checked(batches, num_epochs, max_grad_norm)
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    total = num_epochs * len(batches)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=learning_rate, total_steps=total)
-    history, best = History(), copy.deepcopy(model.state_dict())
-    progress = tqdm(total=total, desc="training", unit="step", disable=_quiet(), leave=False)
-    for epoch in range(num_epochs):
-        model.train()
-        nats = count = 0.0
-        for step, (*inputs, targets) in enumerate(batches):
-            loss = classification_loss(model(*inputs), targets)
-            where = f"epoch {epoch}, step {step}"
-            history.grad_norm.append(_step(model, loss, optimizer, max_grad_norm, where))
-            schedule.step()
-            nats, count = nats + loss.item() * len(targets), count + len(targets)
-            progress.update()
-        history.train_loss.append(nats / count)
-        if val_batches is not None:
-            val_loss, val_accuracy = validate(model, val_batches)
-            history.val_loss.append(val_loss)
-            history.val_accuracy.append(val_accuracy)
-            if val_loss == min(history.val_loss):
-                history.best_epoch, best = epoch, copy.deepcopy(model.state_dict())
-        if on_epoch is not None:
-            on_epoch(epoch, history)
-    progress.close()
-    if val_batches is None:
-        history.best_epoch = num_epochs - 1
-    else:
-        model.load_state_dict(best)
-    return history
+    batches = _countable(batches, num_epochs)
+    recipe = Recipe(
+        num_epochs=num_epochs,
+        num_batches=len(batches),
+        learning_rate=learning_rate,
+        schedule=schedule,
+        max_grad_norm=max_grad_norm,
+        patience=patience,
+        stop_below=stop_below,
+        validates=val_batches is not None,
+    )
+    run = TrainingRun(model, recipe, (getattr(part, "generator", None) for part in (batches, val_batches)))
+    if checkpoint is not None:
+        if isinstance(batches, Stream) and batches.generator is None:
+            raise ValueError("a stream can go on only from its generator: Stream(..., generator=...)")
+        run.keep_in(Path(checkpoint), checkpoint_every)
+    with _bar(num_epochs * len(batches), len(run.history.step_loss)) as bar:
+        while not run.position.finished:
+            _go_through(run, batches, loss_fn, bar)
+            finished = _close_epoch(run, val_batches, loss_fn)
+            if on_epoch is not None:
+                on_epoch(run.position.epoch, run.history)
+            run.end_epoch(finished=finished)
+    if run.best:
+        model.load_state_dict(run.best)
+    return run.history
 
 
-def train_stream(
+def learning_rate_range(
     model: nn.Module,
-    draw: Callable[[], Batch],
-    loss_fn: Callable[[Tensor, Tensor], Tensor],
+    batches: Iterable[Batch],
+    loss_fn: LossFunction = classification_loss,
     *,
-    num_steps: int,
-    learning_rate: float,
-    max_grad_norm: float = 1.0,
-    stop_below: float | None = None,
-) -> History:
-    """Train with Adam on examples made on the spot: ``draw()`` gives ``(*inputs, targets)`` for each step.
+    low: float = 1e-6,
+    high: float = 1.0,
+    num_steps: int = 100,
+) -> tuple[list[float], list[float]]:
+    """Raise the learning rate at every step; return ``(rates, losses)`` (range test, Smith, 2017).
 
-    No example is seen twice, so the training loss is an honest one. With ``stop_below``, training ends
-    when the mean loss of the last 20 steps is under it. In the ``History`` both lists go by step, and
-    ``best_epoch`` stays -1. Raises ``FloatingPointError`` at the first loss or gradient that is not finite.
+    The rates are evenly spaced on a logarithmic axis; each loss is that before its step. A good rate for
+    :func:`train` lies where the loss falls fastest, well before it rises. The test ends when the loss is
+    not finite or above four times the lowest. It trains a copy: the model, PyTorch's global generator
+    and ``batches.generator`` are as before. Raises ``ValueError`` unless 0 < low < high and num_steps > 1.
     """
-    if num_steps < 1 or not max_grad_norm > 0:
-        raise ValueError(
-            f"expected num_steps of at least 1 and max_grad_norm above 0, got {num_steps}, {max_grad_norm}"
-        )
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    history = History()
-    model.train()
-    for _ in tqdm(range(num_steps), desc="training", unit="step", disable=_quiet(), leave=False):
-        *inputs, targets = draw()
-        loss = loss_fn(model(*inputs), targets)
-        history.grad_norm.append(
-            _step(model, loss, optimizer, max_grad_norm, f"step {len(history.grad_norm)}")
-        )
-        history.train_loss.append(loss.item())
-        last = history.train_loss[-20:]
-        if stop_below is not None and len(last) == 20 and sum(last) / 20 < stop_below:
-            break
-    return history
+    if not 0 < low < high < math.inf or num_steps < 2:
+        raise ValueError(f"expected 0 < low < high and num_steps above 1, got {low}, {high} and {num_steps}")
+    batches = _countable(batches, num_epochs=2)
+    recipe = Recipe(num_epochs=1, num_batches=len(batches), learning_rate=low, schedule="constant")
+    generator = getattr(batches, "generator", None)
+    state = None if generator is None else generator.get_state()
+    run = TrainingRun(copy.deepcopy(model).train(), recipe, [])
+    rates = [low * (high / low) ** (i / (num_steps - 1)) for i in range(num_steps)]
+    losses = run.history.step_loss
+    with torch.random.fork_rng(devices=[]):
+        try:
+            for rate, batch in zip(rates, chain.from_iterable(repeat(batches)), strict=False):
+                run.optimizer.param_groups[0]["lr"] = rate
+                _step(run, batch, loss_fn)
+                if losses[-1] > 4 * min(losses):
+                    break
+        except FloatingPointError:
+            pass  # the end of the test: no rate above this one can be meant
+        finally:
+            if generator is not None:
+                generator.set_state(state)
+    return rates[: len(losses)], losses

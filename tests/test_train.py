@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from rnnbook.batches import Batches
+from rnnbook.checkpoint import History
 from rnnbook.models import ClassifierConfig, TextClassifier
 from rnnbook.repro import seed_everything
-from rnnbook.train import check_targets, classification_loss, train_classifier, train_stream, validate
+from rnnbook.train import (
+    Stream,
+    check_targets,
+    classification_loss,
+    learning_rate_range,
+    squared_error,
+    train,
+    validate,
+)
 
 Batch = tuple[Tensor, Tensor]
 
@@ -55,7 +67,7 @@ def test_one_batch_is_learned_by_heart():
     seed_everything(0)
     model = TextClassifier(ClassifierConfig(30, embedding_dim=16, hidden_size=16))
     batches = Batches(*sentences(), batch_size=20)
-    history = train_classifier(model, batches, num_epochs=40, learning_rate=0.05)
+    history = train(model, batches, num_epochs=40, learning_rate=0.05)
     loss, accuracy = validate(model, batches)
     assert accuracy == 1.0
     assert loss < 0.01
@@ -67,7 +79,7 @@ def test_every_parameter_of_the_classifier_learns():
     seed_everything(0)
     model = TextClassifier(ClassifierConfig(30, bidirectional=True, num_layers=2))
     before = weights(model)
-    train_classifier(model, Batches(*sentences(), batch_size=20), num_epochs=2)
+    train(model, Batches(*sentences(), batch_size=20), num_epochs=2)
     for name, old in zip(model.state_dict(), before, strict=True):
         assert not torch.equal(model.state_dict()[name], old), name
     assert torch.equal(model.embedding.weight[0], before[0][0]), "padding was trained"
@@ -77,7 +89,7 @@ def run(seed: int) -> tuple[object, list[Tensor]]:
     generator = seed_everything(seed)
     model = TextClassifier(ClassifierConfig(30, 4, 4, dropout=0.5, word_dropout=0.2))
     batches = Batches(*sentences(), batch_size=4, generator=generator)
-    return train_classifier(model, batches, num_epochs=2, val_batches=batches), weights(model)
+    return train(model, batches, num_epochs=2, val_batches=batches), weights(model)
 
 
 def test_a_seed_repeats_the_run():
@@ -123,7 +135,7 @@ def reference(model: nn.Module, batches: list[Batch], epochs: int, rate: float, 
 def test_training_equals_adam_with_one_cycle_by_hand(clip):
     batches = [(x.double(), y) for x, y in in_batches(points(21), 8, 8, 5)]
     ours, theirs = line().double(), line().double()
-    history = train_classifier(ours, batches, num_epochs=4, learning_rate=0.1, max_grad_norm=clip)
+    history = train(ours, batches, num_epochs=4, learning_rate=0.1, max_grad_norm=clip)
     norms = reference(theirs, batches, 4, 0.1, clip)
     assert history.grad_norm == pytest.approx(norms, rel=1e-9)
     for actual, expected in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -133,7 +145,7 @@ def test_training_equals_adam_with_one_cycle_by_hand(clip):
 def test_clipping_bounds_the_gradient_that_is_used_and_not_the_one_that_is_recorded():
     model = line()
     x, y = points(8)
-    history = train_classifier(model, [(100 * x, y)], num_epochs=1, max_grad_norm=0.01)
+    history = train(model, [(100 * x, y)], num_epochs=1, max_grad_norm=0.01)
     used = math.sqrt(sum(p.grad.square().sum().item() for p in model.parameters()))
     assert used == pytest.approx(0.01, rel=1e-3)
     fresh = line()
@@ -154,15 +166,26 @@ def test_losses_are_means_over_examples_not_over_batches():
     assert validate(model, ragged)[0] == pytest.approx(expected, abs=1e-6)
     right = (model(data[0]).argmax(dim=1) == data[1]).sum().item()
     assert validate(model, ragged)[1] == pytest.approx(right / 9)
-    history = train_classifier(model, ragged, num_epochs=1, learning_rate=1e-12)
+    history = train(model, ragged, num_epochs=1, learning_rate=1e-12)
     assert history.train_loss[0] == pytest.approx(expected, abs=1e-5)
     assert len(history.grad_norm) == 3
+    assert history.step_loss == pytest.approx(means, abs=1e-5)
+
+
+def test_losses_are_means_over_targets_where_an_example_has_several():
+    x = torch.arange(14.0).reshape(2, 7)
+    segments = [(part, 0 * part) for part in x.split((4, 3), dim=1)]
+    model = nn.Linear(1, 1)
+    model.forward = lambda x: x + 0 * model.bias
+    expected = x.square().mean().item()
+    assert validate(model, segments, squared_error)[0] == pytest.approx(expected)
+    assert train(model, segments, squared_error).train_loss == [pytest.approx(expected)]
 
 
 # --- validation and the best epoch ---------------------------------------------------------------
 
 
-def snapshots(**options: object) -> tuple[nn.Module, object, list[list[Tensor]]]:
+def snapshots(**options: object) -> tuple[nn.Module, History, list[list[Tensor]]]:
     """Train on points and keep the weights of every epoch."""
     model, kept = line(), []
 
@@ -170,8 +193,10 @@ def snapshots(**options: object) -> tuple[nn.Module, object, list[list[Tensor]]]
         assert epoch == len(kept) == len(history.train_loss) - 1
         kept.append(weights(model))
 
-    history = train_classifier(
-        model, in_batches(points(32), 8, 8, 16), num_epochs=5, learning_rate=0.3, on_epoch=keep, **options
+    history = train(
+        model,
+        in_batches(points(32), 8, 8, 16),
+        **{"num_epochs": 5, "learning_rate": 0.3, "on_epoch": keep} | options,
     )
     return model, history, kept
 
@@ -219,11 +244,34 @@ def test_validate_turns_dropout_off_and_puts_the_mode_back(training):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_patience_ends_a_run_that_gets_no_better():
+    x, y = points(40, seed=5)
+    turned = [(x, 1 - y)]
+    _, whole, kept = snapshots(val_batches=turned)
+    assert min(whole.val_loss) == whole.val_loss[0], "this run gets better later: it tells nothing"
+    for patience in (1, 3):
+        model, history, _ = snapshots(val_batches=turned, patience=patience)
+        assert history.val_loss == whole.val_loss[: patience + 1]
+        assert history.best_epoch == 0
+        assert same(weights(model), kept[0])
+    assert snapshots(val_batches=turned, patience=5)[1] == whole
+
+
+def test_patience_waits_anew_after_each_better_epoch():
+    model, losses = line(), iter([1.0, 2.0, 0.5, 0.5, 0.7, 0.1])
+    scripted = lambda predictions, targets: predictions.sum() * 0 + next(losses)
+    data = [points(4)]
+    alternate = lambda p, y: scripted(p, y) if not torch.is_grad_enabled() else classification_loss(p, y)
+    history = train(model, data, alternate, num_epochs=6, val_batches=data, patience=2)
+    assert history.val_loss == [1.0, 2.0, 0.5, 0.5, pytest.approx(0.7)]
+    assert history.best_epoch == 3, "of two equal epochs the later one stays"
+
+
 def test_training_goes_on_in_training_mode_after_validation():
     modes = []
     model = nn.Sequential(line())
     model.register_forward_hook(lambda module, *_: modes.append(module.training))
-    train_classifier(model.eval(), [points(4)] * 2, num_epochs=2, val_batches=[points(4)])
+    train(model.eval(), [points(4)] * 2, num_epochs=2, val_batches=[points(4)])
     assert modes == [True, True, False] * 2
 
 
@@ -246,8 +294,8 @@ class Watched(nn.Module):
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(bad):
     model = Watched()
     good, (x, y) = points(4), points(4, seed=1)
-    with pytest.raises(FloatingPointError, match=r"epoch 0, step 1: loss .*lower the learning rate"):
-        train_classifier(model, [good, (x * bad, y)], num_epochs=1)
+    with pytest.raises(FloatingPointError, match=r"epoch 0, step 1: loss .*no checkpoint was asked for"):
+        train(model, [good, (x * bad, y)], num_epochs=1)
     assert len(model.seen) == 2
     assert same(weights(model.line), model.seen[-1])
     assert not same(model.seen[0], model.seen[1])
@@ -268,14 +316,14 @@ class Root(nn.Module):
 def test_a_gradient_that_is_not_finite_stops_too():
     model = Root()
     with pytest.raises(FloatingPointError, match=r"epoch 0, step 0: loss 0\.69.*gradient norm (nan|inf)"):
-        train_classifier(model, [points(4)], num_epochs=1)
+        train(model, [points(4)], num_epochs=1)
     assert model.weight.tolist() == [0.0, 0.0]
 
 
 def test_a_validation_loss_that_is_not_finite():
     x, y = points(4)
-    with pytest.raises(FloatingPointError, match="mean loss on the validation texts is nan"):
-        train_classifier(line(), [(x, y)], num_epochs=2, val_batches=[(x * math.nan, y)])
+    with pytest.raises(FloatingPointError, match="mean loss on the validation examples is nan"):
+        train(line(), [(x, y)], num_epochs=2, val_batches=[(x * math.nan, y)])
 
 
 # --- what is refused -----------------------------------------------------------------------------
@@ -284,11 +332,11 @@ def test_a_validation_loss_that_is_not_finite():
 def test_a_generator_lasts_one_epoch():
     x, y = points(4)
     with pytest.raises(ValueError, match="batches is a generator: it is empty after one epoch"):
-        train_classifier(line(), ((x, y) for _ in range(3)), num_epochs=2)
-    history = train_classifier(line(), ((x, y) for _ in range(3)), num_epochs=1)
+        train(line(), ((x, y) for _ in range(3)), num_epochs=2)
+    history = train(line(), ((x, y) for _ in range(3)), num_epochs=1)
     assert len(history.grad_norm) == 3
     with pytest.raises(ValueError, match=r"no examples to validate on: .*a generator that was used up"):
-        train_classifier(line(), [(x, y)], num_epochs=2, val_batches=iter([(x, y)]))
+        train(line(), [(x, y)], num_epochs=2, val_batches=iter([(x, y)]))
 
 
 @pytest.mark.parametrize(
@@ -301,13 +349,16 @@ def test_a_generator_lasts_one_epoch():
         ([points(4)], {"max_grad_norm": -1.0}, "max_grad_norm above 0 .*got -1.0"),
         ([points(4)], {"max_grad_norm": math.nan}, "max_grad_norm above 0 .*got nan"),
         ([points(4)], {"learning_rate": -1.0}, "Invalid learning rate: -1.0"),
+        ([points(4)], {"schedule": "cosine"}, "unknown schedule 'cosine'; known: one-cycle, constant"),
+        ([points(4)], {"patience": 1}, "patience waits for a lower validation loss: give val_batches too"),
+        ([points(4)], {"patience": 0, "val_batches": [points(4)]}, "patience of at least 1 epoch, got 0"),
         ([points(4)], {"val_batches": []}, "no examples to validate on"),
     ],
 )
 def test_runs_that_are_refused(batches, options, message):
     model = line()
     with pytest.raises(ValueError, match=message):
-        train_classifier(model, batches, **{"num_epochs": 1} | options)
+        train(model, batches, **{"num_epochs": 1} | options)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +380,7 @@ def test_labels_that_pytorch_might_misread(targets, error, message):
         classification_loss(logits, labels)
     x = torch.zeros(3, 3)
     with pytest.raises(error, match=message):
-        train_classifier(line(), [(x, labels)], num_epochs=1)
+        train(line(), [(x, labels)], num_epochs=1)
     with pytest.raises(error, match=message):
         validate(line(), [(x, labels)])
 
@@ -365,7 +416,7 @@ def test_batches_are_shuffled_anew_in_every_epoch():
     sequences = [torch.tensor([i, 1]) for i in range(30)]
     model = Noting()
     batches = Batches(sequences, [0] * 30, batch_size=4, generator=torch.Generator().manual_seed(0))
-    train_classifier(model, batches, num_epochs=3)
+    train(model, batches, num_epochs=3)
     epochs = [tuple(model.seen[i : i + 30]) for i in (0, 30, 60)]
     assert len(model.seen) == 90
     assert all(sorted(epoch) == list(range(30)) for epoch in epochs)
@@ -374,7 +425,7 @@ def test_batches_are_shuffled_anew_in_every_epoch():
 
 def test_nothing_is_said_when_asked_to_be_quiet(capfd, monkeypatch):
     monkeypatch.setenv("RNNBOOK_PROGRESS", "0")
-    train_classifier(line(), [points(4)], num_epochs=1)
+    train(line(), [points(4)], num_epochs=1)
     assert capfd.readouterr() == ("", "")
 
 
@@ -382,39 +433,55 @@ def test_the_model_is_trained_in_place_and_the_data_stay():
     model, data = line(), points(8)
     before = copy.deepcopy(data)
     old = weights(model)
-    train_classifier(model, [data], num_epochs=1, learning_rate=0.1)
+    train(model, [data], num_epochs=1, learning_rate=0.1)
     assert not same(weights(model), old)
     assert all(torch.equal(a, b) for a, b in zip(data, before, strict=True))
 
 
-# --- examples made on the spot ---------------------------------------------------------------------
+def test_a_bar_is_shown_on_a_terminal_and_in_a_notebook_alone(capfd, monkeypatch):
+    def bar() -> bool:
+        train(line(), [points(4)] * 3)
+        return "training" in capfd.readouterr().err
+
+    monkeypatch.delenv("RNNBOOK_PROGRESS", raising=False)
+    assert not bar()
+    shell = SimpleNamespace(kernel=None)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert bar()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: object()))
+    assert not bar()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert bar()
+    monkeypatch.setenv("RNNBOOK_PROGRESS", "0")
+    assert not bar()
 
 
-def _stream(seed: int = 0):
+# --- examples made on the spot, and targets that are numbers -----------------------------------------
+
+
+def stream(num_steps: int, seed: int = 0) -> Stream:
     generator = torch.Generator().manual_seed(seed)
 
-    def draw():
+    def draw() -> Batch:
         x = torch.randn(8, 3, generator=generator)
         return x, x.sum(dim=1, keepdim=True)
 
-    return draw
+    return Stream(draw, num_steps, generator=generator)
 
 
-def _line() -> nn.Linear:
+def regressor() -> nn.Linear:
     torch.manual_seed(0)
     return nn.Linear(3, 1)
 
 
 def test_a_stream_is_trained_on_by_adam_with_clipping():
-    ours, theirs = _line(), _line()
-    history = train_stream(
-        ours, _stream(), nn.functional.mse_loss, num_steps=5, learning_rate=0.1, max_grad_norm=0.5
-    )
-    optimizer, draw = torch.optim.Adam(theirs.parameters(), lr=0.1), _stream()
+    ours, theirs = regressor(), regressor()
+    options = {"learning_rate": 0.1, "schedule": "constant", "max_grad_norm": 0.5}
+    history = train(ours, stream(5), squared_error, **options)
+    optimizer = torch.optim.Adam(theirs.parameters(), lr=0.1)
     losses, norms = [], []
-    for _ in range(5):
-        x, y = draw()
-        loss = nn.functional.mse_loss(theirs(x), y)
+    for x, y in stream(5):
+        loss = (theirs(x) - y).square().mean()
         optimizer.zero_grad()
         loss.backward()
         norms.append(torch.cat([p.grad.flatten() for p in theirs.parameters()]).norm().item())
@@ -423,30 +490,137 @@ def test_a_stream_is_trained_on_by_adam_with_clipping():
         optimizer.step()
         losses.append(loss.item())
     torch.testing.assert_close(ours.weight, theirs.weight)
-    assert history.train_loss == pytest.approx(losses)
+    assert history.step_loss == pytest.approx(losses)
     assert history.grad_norm == pytest.approx(norms)
+    assert history.train_loss == [pytest.approx(sum(losses) / 5)]
+    assert history.best_epoch == 0
 
 
-def test_a_stream_ends_when_it_is_good_enough_and_not_before():
-    history = train_stream(
-        _line(), _stream(), nn.functional.mse_loss, num_steps=1000, learning_rate=0.1, stop_below=0.01
-    )
-    losses = history.train_loss
+def test_a_stream_draws_for_each_step_and_not_before():
+    drawn = []
+    for x, _ in Stream(lambda: drawn.append(0) or points(4, seed=len(drawn)), 3):
+        assert torch.equal(x, points(4, seed=len(drawn))[0])
+    assert len(drawn) == 3
+
+
+@pytest.mark.parametrize("epochs", [1, 20])
+def test_training_ends_when_it_is_good_enough_and_not_before(epochs):
+    examples = stream(1000 // epochs)
+    options = {"learning_rate": 0.1, "schedule": "constant", "stop_below": 0.01}
+    history = train(regressor(), examples, squared_error, num_epochs=epochs, **options)
+    losses = history.step_loss
     assert 20 < len(losses) < 1000
     assert sum(losses[-20:]) / 20 < 0.01 <= sum(losses[-21:-1]) / 20
+    assert len(history.train_loss) == math.ceil(len(losses) / len(examples))
+    fresh = stream(len(losses))
+    list(fresh)
+    assert torch.equal(fresh.generator.get_state(), examples.generator.get_state()), "drew on after the end"
 
 
 def test_a_stream_that_breaks_says_at_which_step():
     count = iter(range(10))
 
-    def draw():
-        return torch.full((2, 3), float("nan") if next(count) == 3 else 1.0), torch.zeros(2, 1)
+    def draw() -> Batch:
+        return torch.full((2, 3), math.nan if next(count) == 3 else 1.0), torch.zeros(2, 1)
 
-    with pytest.raises(FloatingPointError, match="step 3: loss nan"):
-        train_stream(_line(), draw, nn.functional.mse_loss, num_steps=10, learning_rate=0.1)
+    with pytest.raises(FloatingPointError, match="epoch 0, step 3: loss nan"):
+        train(regressor(), Stream(draw, 10), squared_error, schedule="constant")
 
 
-@pytest.mark.parametrize("wrong", [{"num_steps": 0}, {"num_steps": 1, "max_grad_norm": 0.0}])
-def test_a_stream_of_nothing(wrong):
-    with pytest.raises(ValueError, match="num_steps of at least 1 and max_grad_norm above 0"):
-        train_stream(_line(), _stream(), nn.functional.mse_loss, learning_rate=0.1, **wrong)
+def test_a_stream_of_nothing():
+    with pytest.raises(ValueError, match="num_steps of at least 1, got 0"):
+        Stream(lambda: points(4), 0)
+
+
+def test_squared_error_is_a_mean_over_all_numbers_and_never_broadcasts():
+    a, b = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 4.0]])
+    assert squared_error(a, b).item() == pytest.approx((0 + 4 + 9 + 0) / 4)
+    for other in (a[:, 0], a[:1], a[:, :1], a[None]):
+        with pytest.raises(ValueError, match=r"of one shape, got \(2, 2\) and \("):
+            squared_error(a, other)
+
+
+def test_without_classes_there_is_no_accuracy():
+    model, batches = regressor(), list(stream(3))
+    loss, accuracy = validate(model, batches, squared_error)
+    x, y = (torch.cat(part) for part in zip(*batches, strict=True))
+    assert loss == pytest.approx(squared_error(model(x), y).item())
+    assert math.isnan(accuracy)
+    runs = [train(regressor(), batches, squared_error, val_batches=batches) for _ in range(2)]
+    assert math.isnan(runs[0].val_accuracy[0])
+    assert runs[0] == runs[1]
+
+
+def test_another_loss_of_classes_has_its_accuracy():
+    smooth = nn.CrossEntropyLoss(label_smoothing=0.5)
+    (loss, accuracy), plain = (validate(line(), [points(40)], f) for f in (smooth, classification_loss))
+    assert accuracy == plain[1]
+    assert loss != pytest.approx(plain[0])
+
+
+def test_histories_differ_in_any_number():
+    a, b = (History([1.0, 2.0], [3.0], [1.5], [1.0], [math.nan], 0) for _ in range(2))
+    b.val_accuracy[0] = float("nan")
+    assert a == b
+    for name in ("step_loss", "grad_norm", "train_loss", "val_loss", "val_accuracy"):
+        other = copy.deepcopy(a)
+        getattr(other, name)[0] = 0.5
+        assert a != other, name
+    assert a != replace(a, best_epoch=1)
+    assert a != [1.0]
+
+
+# --- which learning rate? ----------------------------------------------------------------------------
+
+
+def test_the_range_test_is_training_at_rates_that_grow():
+    data = in_batches(points(24), 8, 8, 8)
+    rates, losses = learning_rate_range(line(), data, low=1e-4, high=1e-2, num_steps=5)
+    assert rates == pytest.approx([1e-4, 10**-3.5, 1e-3, 10**-2.5, 1e-2])
+    model = line()
+    optimizer = torch.optim.Adam(model.parameters())
+    for step, loss in enumerate(losses):  # after the third batch comes the first again
+        optimizer.param_groups[0]["lr"] = rates[step]
+        x, y = data[step % 3]
+        expected = classification_loss(model(x), y)
+        assert loss == pytest.approx(expected.item(), abs=1e-6)
+        optimizer.zero_grad()
+        expected.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+
+def test_the_range_test_leaves_everything_as_it_was():
+    generator = seed_everything(0)
+    model = TextClassifier(ClassifierConfig(30, 4, 4, dropout=0.5, word_dropout=0.2)).eval()
+    batches = Batches(*sentences(), batch_size=4, generator=generator)
+    before = weights(model), torch.get_rng_state(), generator.get_state()
+    rates, losses = learning_rate_range(model, batches, num_steps=12)
+    assert len(rates) == len(losses) == 12
+    assert same(weights(model), before[0])
+    assert torch.equal(torch.get_rng_state(), before[1])
+    assert torch.equal(generator.get_state(), before[2])
+    assert not model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert learning_rate_range(model, batches, num_steps=12) == (rates, losses)
+
+
+def test_the_range_test_ends_when_the_loss_is_lost():
+    data = in_batches(points(24), 8, 8, 8)
+    rates, losses = learning_rate_range(line(), data, high=1e4)
+    assert 50 < len(rates) == len(losses) < 100
+    assert losses[-1] > 4 * min(losses)
+    assert all(loss <= 4 * min(losses[: i + 1]) for i, loss in enumerate(losses[:-1]))
+    x, y = points(8)
+    rates, losses = learning_rate_range(line(), [*data, (x * math.nan, y)])
+    assert len(rates) == len(losses) == 3
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"low": 0.0}, {"low": 2.0}, {"high": math.inf}, {"num_steps": 1}, {"low": math.nan}]
+)
+def test_a_range_that_is_none(wrong):
+    with pytest.raises(ValueError, match=r"0 < low < high and num_steps above 1, got"):
+        learning_rate_range(line(), [points(4)], **wrong)
+    with pytest.raises(ValueError, match="batches is a generator"):
+        learning_rate_range(line(), iter([points(4)]))
