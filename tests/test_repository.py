@@ -439,7 +439,10 @@ ORDER = [
     "evaluate",
     "results",
     "check",
+    "check_layers",
+    "check_practice",
     "plot",
+    "charts",
     "draw",
 ]
 

@@ -1,0 +1,3 @@
+"""Checks of the exercises on practice: text to tensors, training, evaluation."""
+
+from __future__ import annotations
