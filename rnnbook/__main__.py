@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import textwrap
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
@@ -28,7 +30,7 @@ FOR_EXPERIMENTS_ALONE = ("imdb", "peoples_daily")  # data sets that no chapter l
 
 
 def report() -> str:
-    """Return the report as lines of ASCII: versions, machine, settings, data, and what is missing.
+    """Return the report as ASCII, no wider than a terminal: versions, machine, settings, data, what is missing.
 
     No package but PyTorch must be whole for it. It holds no path and no name of the machine.
     """
@@ -44,7 +46,14 @@ def report() -> str:
         lines.append("\n".join(["Missing:", *(f"- {line}" for line in dict.fromkeys(missing))]))
     else:
         lines.append("All that the chapters need is here.")
-    return "\n\n".join(lines).encode("ascii", "replace").decode()
+    text = "\n\n".join(lines).encode("ascii", "replace").decode()
+    return "\n".join(_narrow(line) for line in text.splitlines())
+
+
+def _narrow(line: str) -> str:
+    """Break a line of more than 79 columns between words; the rest of it stands two columns further in."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.fill(line, 79, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _version(package: str) -> str | None:
@@ -88,11 +97,12 @@ def _machine(missing: list[str]) -> list[str]:
 
 
 def _settings() -> list[str]:
-    """Show a number as it is, and of anything else only whether it is set: it may name a folder."""
+    """Show a number or the name of a device as it is; of anything else, which may name a folder, that it is set."""
     lines = []
     for name in ("OMP_NUM_THREADS", "RNNBOOK_DATA", "RNNBOOK_DEVICE"):
         value = os.environ.get(name, "")
-        lines.append(_row(name, value if value.isdecimal() else "set" if value else "not set"))
+        plain = value.isdecimal() or re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", value)
+        lines.append(_row(name, value if plain else "set" if value else "not set"))
     return lines
 
 

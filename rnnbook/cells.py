@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 State = Tensor | tuple[Tensor, Tensor]
 NONLINEARITIES = {"tanh": torch.tanh, "relu": torch.relu}
@@ -64,7 +65,7 @@ class _Cell(nn.Module):
 
     def _products(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Input part and recurrent part of all gates, before any nonlinearity: each (B, num_gates * H)."""
-        return x @ self.weight_ih.T + self.bias_ih, h @ self.weight_hh.T + self.bias_hh
+        return linear(x, self.weight_ih, self.bias_ih), linear(h, self.weight_hh, self.bias_hh)
 
 
 def lstm_gates(x_part: Tensor, h_part: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

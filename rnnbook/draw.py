@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
 
 from rnnbook.plot import BLUE, GREEN, GREY, ORANGE, PURPLE
 
@@ -136,4 +138,76 @@ def draw_lstm_cell(*, ax: Axes | None = None) -> Axes:
         ((0.75, -0.55), "$x_t$"),
     ):
         ax.text(*place, name, fontsize=13, ha="center", va="center")
+    return ax
+
+
+def draw_core_modules(*, ax: Axes | None = None) -> Axes:
+    """Draw three networks for text from the tokens up: described and listed by an article, and needed."""
+    ax = plt.gca() if ax is None else ax
+    ax.set_axis_off()
+    ax.set(xlim=(-1.25, 6.75), ylim=(-0.8, 5.05), aspect="equal")
+    networks: dict[str, tuple[str, ...]] = {
+        "described": ("embedding 1", "T numbers?", "embedding 2", "a scalar?", "dense", "answer"),
+        "listed": (
+            *("embedding", "(B, T, 32)", "embedding", "(B, T, 32, 16)", "LSTM", "(B, T, 32)"),
+            *("dense", "T answers"),
+        ),
+        "needed": ("embedding", "(B, T, E)", "recurrent", "(B, H)", "read-out", "1 answer"),
+    }
+    colours = {"embedding": GREEN, "LSTM": BLUE, "recurrent": BLUE, "dense": ORANGE, "read-out": ORANGE}
+    for x, (name, parts) in zip((0.0, 2.6, 5.2), networks.items(), strict=True):
+        ax.text(x, -0.6, name, fontsize=12, ha="center", va="center", weight="bold")
+        ax.text(x, 0.0, "tokens (B, T)", fontsize=11, ha="center", va="center")
+        for y, (layer, result) in enumerate(zip(parts[::2], parts[1::2], strict=True), start=1):
+            second = layer == "embedding 2" or (layer == "embedding" and y == 2)
+            colour = PURPLE if second else colours[layer.split()[0]]
+            _arrow(ax, (x, y - 0.8), (x, y - 0.2), GREY)
+            _box(ax, x, y, layer, colour, width=1.95)
+            if colour == BLUE:
+                _arrow(ax, (x + 0.97, y + 0.12), (x + 0.97, y - 0.12), BLUE, bend=-2.2)
+            if y < len(parts) // 2:
+                ax.text(x + 0.1, y + 0.48, result, fontsize=10, va="center", color="#404040")
+        _arrow(ax, (x, y + 0.2), (x, y + 0.7), ORANGE)
+        ax.text(x, y + 0.85, result, fontsize=11, ha="center", va="center", color=ORANGE)
+    return ax
+
+
+def draw_packed(sequences: Sequence[Sequence[object]], *, ax: Axes | None = None) -> Axes:
+    """Draw a padded batch, the same rows sorted by length, and the rows of the packed form below.
+
+    A sequence has one colour in all three; padding is hatched.
+    """
+    ax = plt.gca() if ax is None else ax
+    ax.set_axis_off()
+    lengths, longest = [len(sequence) for sequence in sequences], max(map(len, sequences))
+    order = sorted(range(len(sequences)), key=lambda row: -lengths[row])
+    ax.set(xlim=(-1.3, 2 * longest + 3.3), ylim=(-3.0, len(sequences) + 0.6), aspect="equal")
+
+    def cell(x: float, y: float, row: int, t: int) -> None:
+        real = t < lengths[row]
+        colour = (BLUE, ORANGE, GREEN, PURPLE)[row % 4] if real else GREY
+        patch = Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, linewidth=1.2, hatch="" if real else "///")
+        patch.set(facecolor=colour + ("40" if real else "10"), edgecolor=colour)
+        ax.add_patch(patch)
+        if real:
+            ax.text(x + 0.5, y + 0.47, str(sequences[row][t]), fontsize=14, ha="center", va="center")
+
+    right = longest + 2.6
+    for x, rows, name in ((0.0, range(len(sequences)), "padded"), (right, order, "sorted")):
+        ax.text(x + longest / 2, len(sequences) + 0.35, name, fontsize=12, ha="center", va="center")
+        for place, row in enumerate(rows):
+            y = len(sequences) - 1.0 - place
+            ax.text(x - 0.2, y + 0.47, f"row {row}", fontsize=11, ha="right", va="center")
+            for t in range(longest if name == "padded" else lengths[row]):
+                cell(x + t, y, row, t)
+    x = 0.0
+    for t in range(longest):
+        going = [row for row in order if t < lengths[row]]
+        for row in going:
+            cell(x + going.index(row), -1.7, row, t)
+        ax.plot([x + 0.1, x + len(going) - 0.1], [-1.9, -1.9], color=GREY, linestyle="-", linewidth=1.5)
+        ax.text(x + len(going) / 2, -2.3, str(len(going)), fontsize=12, ha="center", va="center")
+        x += len(going) + 0.35
+    ax.text(-0.2, -1.23, "packed", fontsize=12, ha="right", va="center")
+    ax.text(-0.2, -2.3, "batch_sizes", fontsize=11, ha="right", va="center")
     return ax

@@ -64,11 +64,26 @@ def test_the_command_reports_and_leaves_with_success(tmp_path):
     ):
         assert re.search(rf"^  {line}$", text, re.MULTILINE), line
     assert re.search(r"^  RNNBOOK_DATA +set$", text, re.MULTILINE)
+    assert re.search(r"^  RNNBOOK_DEVICE +cpu$", text, re.MULTILINE)
     assert str(tmp_path) not in text
     assert not re.search(r"[/\\](home|root|tmp|Users|work)\b", text)
     assert text.isascii()
     assert all(name in text for name in sources())
     assert text.splitlines()[-1] == WHOLE
+
+
+def test_the_report_fits_a_terminal_even_when_all_is_missing(monkeypatch):
+    without(monkeypatch, *main.NEEDED, *main.OPTIONAL)
+    text = main.report()
+    assert max(map(len, text.splitlines())) < 80
+    assert "imdb/train.tsv.gz" in text  # no word was cut
+    assert len(re.findall(r"python -m pip install [\w-]+", text)) >= len(main.NEEDED)  # nor a command
+
+
+@pytest.mark.parametrize(("value", "shown"), [("cuda:1", "cuda:1"), ("mps", "mps"), ("a secret", "set")])
+def test_the_name_of_a_device_is_shown_and_nothing_else(monkeypatch, value, shown):
+    monkeypatch.setenv("RNNBOOK_DEVICE", value)
+    assert re.search(rf"^  RNNBOOK_DEVICE +{shown}$", main.report(), re.MULTILINE)
 
 
 def test_a_setting_that_is_no_number_is_not_shown(monkeypatch):

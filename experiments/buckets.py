@@ -1,0 +1,156 @@
+"""What batches of like length save, and what they cost.
+
+::
+
+    python -m experiments.buckets --seeds 5
+
+Time: one epoch of a small LSTM over 4,000 film reviews, over random batches and over batches of like
+length, each padded and packed. The four take turns, so that a slow moment of the machine hits all;
+CPU time is given as a ratio to that of the random padded batches of the same round. Accuracy: the
+classifier of the chapter on text classification, on film sentences, trained with either kind of batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from rnnbook.batches import Batches
+from rnnbook.corpus import Split, split_by_hash
+from rnnbook.datasets import load
+from rnnbook.models import ClassifierConfig, TextClassifier, pool
+from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
+from rnnbook.results import Row, save_results, score_row
+from rnnbook.text import Vocab, tokenize
+from rnnbook.train import train, validate
+
+RESULTS = Path(__file__).parents[1] / "results"
+BATCH_SIZE = 32
+WAYS = {
+    "random, padded": (False, False),
+    "random, packed": (False, True),
+    "like length, padded": (True, False),
+    "like length, packed": (True, True),
+}
+
+
+class Reader(nn.Module):
+    """Embedding → ``torch.nn.LSTM`` → mean over the real steps → read-out; padded or packed inside."""
+
+    def __init__(self, vocab_size: int, *, packed: bool) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, 32)
+        self.rnn = nn.LSTM(32, 64, batch_first=True)
+        self.readout = nn.Linear(64, 2)
+        self.packed = packed
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Take tokens (B, T) and lengths (B,); return logits (B, 2)."""
+        x = self.embedding(tokens)
+        if self.packed:
+            packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+            outputs, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True)
+        else:
+            outputs, _ = self.rnn(x)
+        logits: Tensor = self.readout(pool(outputs, lengths, "mean"))
+        return logits
+
+
+def encoded(part: Split, vocab: Vocab) -> list[Tensor]:
+    """Return the ids of each text."""
+    return [vocab.encode(tokenize(text)) for text in part.texts]
+
+
+def timing(count: int, num_rounds: int) -> list[Row]:
+    """Time one epoch of each way in turn; the first round is a warm-up and is dropped."""
+    part = load("imdb_train").train.take(range(count))
+    vocab = Vocab.build([tokenize(text) for text in part.texts], max_size=10_000)
+    ids = encoded(part, vocab)
+    seconds: dict[str, list[float]] = {name: [] for name in WAYS}
+    for turn in range(num_rounds + 1):
+        for name, (bucket, packed) in WAYS.items():
+            shuffle = seed_everything(turn)
+            chosen = ids if turn else ids[: count // 8]
+            batches = Batches(
+                chosen, part.labels[: len(chosen)], batch_size=BATCH_SIZE, generator=shuffle, bucket=bucket
+            )
+            model = Reader(len(vocab), packed=packed)
+            with cpu_seconds() as watch:
+                train(model, batches)
+            if turn:
+                seconds[name].append(watch.seconds)
+    first, size = seconds["random, padded"], count_parameters(Reader(len(vocab), packed=False))
+    rows = []
+    for name, times in seconds.items():
+        ratios = [a / b for a, b in zip(times, first, strict=True)]
+        row = score_row(
+            f"one epoch over {count:,} film reviews, B={BATCH_SIZE}",
+            name,
+            range(num_rounds),
+            ratios,
+            num_items=1,
+            num_parameters=size,
+            metric="time_ratio",
+        )
+        rows.append(
+            replace(row, note=f"CPU time against random padded batches, in turn, {num_rounds} rounds")
+        )
+    return rows
+
+
+def scores(seeds: list[int]) -> list[Row]:
+    """Train the classifier on film sentences with either kind of batch, five epochs, the best on validation."""
+    rest, test = split_by_hash(load("film_sentences").train, 0.2)
+    training, val = split_by_hash(rest, 0.1, salt="validation")
+    vocab = Vocab.build([tokenize(text) for text in training.texts])
+    sides = [(part, encoded(part, vocab)) for part in (training, val, test)]
+    config = ClassifierConfig(len(vocab), dropout=0.5, word_dropout=0.2)
+    rows = []
+    for name, bucket in (("random", False), ("like length", True)):
+        values, times = [], []
+        for seed in seeds:
+            shuffle = seed_everything(seed)
+            model = TextClassifier(config)
+            batches, val_batches, test_batches = (
+                Batches(ids, part.labels, batch_size=BATCH_SIZE, generator=generator, bucket=bucket)
+                for (part, ids), generator in zip(sides, (shuffle, None, None), strict=True)
+            )
+            with cpu_seconds() as watch:
+                train(model, batches, num_epochs=5, learning_rate=5e-3, val_batches=val_batches)
+            values.append(validate(model, test_batches)[1])
+            times.append(watch.seconds)
+        rows.append(
+            score_row(
+                "film sentences, batches for training",
+                name,
+                seeds,
+                values,
+                num_items=len(test),
+                num_parameters=count_parameters(model),
+                train_cpu_seconds=times,
+            )
+        )
+    return rows
+
+
+def main() -> None:
+    """Measure both and write ``results/buckets.json``."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=5)
+    seeds = list(range(parser.parse_args().seeds))
+    torch.set_num_threads(1)
+    rows = timing(4000, 5) + scores(seeds)
+    save_results(
+        RESULTS / "buckets.json", rows, command=f"python -m experiments.buckets --seeds {len(seeds)}"
+    )
+
+
+if __name__ == "__main__":
+    main()

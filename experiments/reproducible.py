@@ -1,0 +1,269 @@
+"""How far two runs with the same seed part: threads, instruction sets, and the order of a sum.
+
+::
+
+    python -m experiments.reproducible --seeds 5
+
+A tanh network learns the order task by plain gradient descent, once at a small learning rate and once
+at a large one. The same run is made under several settings, each in a process of its own, since
+PyTorch reads ``OMP_NUM_THREADS`` and ``ATEN_CPU_CAPABILITY`` once, when it starts. Of each run the weights
+are kept at the steps of ``STEPS``; the record holds how far they lie from those of the first setting,
+``|w - v| / |v|``. A setting that this processor does not have ends its process by a signal, and is
+recorded under ``not_had``.
+
+Two further measurements: how often sums of n numbers and the outputs of a layer differ in their bits
+(two threads against one; one sequence alone against thirty-two together), and what a second thread does
+to the time of a training step. The record holds the report of ``python -m rnnbook`` as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from rnnbook.__main__ import report
+from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
+from rnnbook.results import Row, save_results, score_row
+from rnnbook.tasks import order_task
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+RATES = {"small learning rate": 0.1, "large learning rate": 2.0}
+SEQ_LEN, BATCH_SIZE, HIDDEN_SIZE = 10, 16, 32
+SETTINGS: dict[
+    str, dict[str, str]
+] = {  # what the process finds in its environment; the first is compared with
+    "first run": {},
+    "same again": {},
+    "two threads": {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"},
+    "instructions: default": {"ATEN_CPU_CAPABILITY": "default"},
+    "instructions: avx2": {"ATEN_CPU_CAPABILITY": "avx2"},
+    "instructions: avx512": {"ATEN_CPU_CAPABILITY": "avx512"},
+    "rows reversed": {},
+    "batch in two halves": {},
+}
+SUM_SIZES = (1_000, 10_000, 30_000, 40_000, 100_000, 1_000_000)
+
+
+class Reader(nn.Module):
+    """Embedding, tanh recurrence, and a read-out of the last state: tokens (B, T) to logits (B, 2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(12, 8)
+        self.rnn = nn.RNN(8, HIDDEN_SIZE, batch_first=True)
+        self.readout = nn.Linear(HIDDEN_SIZE, 2)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Read tokens (B, T)."""
+        return self.readout(self.rnn(self.embedding(tokens))[0][:, -1])
+
+
+def weights(model: nn.Module) -> npt.NDArray[np.float32]:
+    """Lay all weights of a model end to end."""
+    return torch.cat([p.detach().flatten() for p in model.parameters()]).numpy().copy()
+
+
+def run(rate: float, seed: int, how: str, steps: tuple[int, ...] = STEPS) -> tuple[list[npt.NDArray], float]:
+    """Train once; return the weights at ``steps`` and the accuracy on 1,000 new sequences at the end."""
+    generator = seed_everything(seed)
+    model, kept = Reader(), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    for step in range(steps[-1] + 1):
+        if step in steps:
+            kept.append(weights(model))
+        if step == steps[-1]:
+            break
+        tokens, labels = order_task(BATCH_SIZE, SEQ_LEN, generator=generator)
+        if how == "rows reversed":
+            tokens, labels = tokens.flip(0), labels.flip(0)
+        pieces = 2 if how == "batch in two halves" else 1
+        optimizer.zero_grad()
+        for part, wanted in zip(tokens.chunk(pieces), labels.chunk(pieces), strict=True):
+            (nn.functional.cross_entropy(model(part), wanted) / pieces).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    tokens, labels = order_task(1000, SEQ_LEN, generator=torch.Generator().manual_seed(10_000 + seed))
+    with torch.no_grad():
+        accuracy = (model(tokens).argmax(dim=1) == labels).double().mean().item()
+    return kept, accuracy
+
+
+def child(how: str, seeds: list[int], path: Path) -> None:
+    """Make the runs of one setting, in this process, and leave them in a file."""
+    kept, accuracy, seconds = [], [], []
+    for rate in RATES.values():
+        for seed in seeds:
+            with cpu_seconds() as watch:
+                found, score = run(rate, seed, how)
+            kept.append(found)
+            accuracy.append(score)
+            seconds.append(watch.seconds)
+    shape = (len(RATES), len(seeds), len(STEPS), -1)
+    np.savez(
+        path,
+        weights=np.array(kept).reshape(shape),
+        accuracy=np.array(accuracy).reshape(shape[:2]),
+        seconds=np.array(seconds).reshape(shape[:2]),
+        instructions=torch.backends.cpu.get_cpu_capability(),
+        threads=torch.get_num_threads(),
+    )
+
+
+def start(arguments: list[str], **settings: str) -> bool:
+    """Run this script in a fresh process. Return False when the processor refused; raise for any other end."""
+    surroundings = {k: v for k, v in os.environ.items() if k != "ATEN_CPU_CAPABILITY"}
+    surroundings |= {"OMP_NUM_THREADS": "1"} | settings
+    command = [sys.executable, "-m", "experiments.reproducible", *arguments]
+    done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
+    if done.returncode and done.stderr.strip():  # an error of Python's, not a signal of the processor's
+        raise RuntimeError(done.stderr)
+    return done.returncode == 0
+
+
+def relative_distance(there: npt.NDArray, here: npt.NDArray) -> float:
+    """Return |there - here| / |here|, with two digits; 0 means: the same in every bit."""
+    if np.array_equal(there, here):
+        return 0.0
+    a, b = there.astype(np.float64), here.astype(np.float64)
+    return float(f"{np.linalg.norm(a - b) / np.linalg.norm(b):.1e}")
+
+
+def compare(folder: Path, seeds: list[int]) -> tuple[list[Row], dict[str, object]]:
+    """Run all settings and lay each beside the first."""
+    rows, not_had, had = [], [], {}
+    differences: dict[str, dict[str, list[list[float]]]] = {name: {} for name in RATES}
+    first = None
+    for how, settings in SETTINGS.items():
+        path = folder / "runs.npz"
+        listed = ",".join(map(str, seeds))
+        if not start(["--child", how, "--listed", listed, "--path", str(path)], **settings):
+            not_had.append(how)
+            continue
+        made = dict(np.load(path))
+        first = made if first is None else first
+        had[how] = {"instructions": str(made["instructions"]), "threads": int(made["threads"])}
+        for i, name in enumerate(RATES):
+            pairs = zip(made["weights"][i], first["weights"][i], strict=True)
+            differences[name][how] = [
+                [relative_distance(*pair) for pair in zip(*both, strict=True)] for both in pairs
+            ]
+            row = score_row(
+                f"order, T={SEQ_LEN}, {name}",
+                how,
+                seeds,
+                made["accuracy"][i].tolist(),
+                num_items=1000,
+                num_parameters=made["weights"].shape[-1],
+                train_cpu_seconds=made["seconds"][i].tolist(),
+            )
+            rows.append(row)
+        print(f"{how:24}", *(max(r[-1] for r in differences[name][how]) for name in RATES), flush=True)
+    return rows, {"settings": had, "not_had": not_had, "differences": differences}
+
+
+def bits(num_trials: int = 100) -> dict[str, dict[str, float]]:
+    """Count sums and outputs that differ in their bits, and by how much at most."""
+    generator = seed_everything(0)
+    sums = {}
+    for size in SUM_SIZES:
+        numbers = torch.randn(num_trials, size, generator=generator)
+        one, two = ([], [])
+        for threads, kept in ((1, one), (2, two)):
+            torch.set_num_threads(threads)
+            kept += [row.sum().item() for row in numbers]
+        sums[str(size)] = sum(a != b for a, b in zip(one, two, strict=True)) / num_trials
+    torch.set_num_threads(1)
+    alone = {}
+    x = torch.randn(32, 20, 8, generator=generator)  # (B, T, I)
+    for kind in (nn.RNN, nn.LSTM, nn.GRU):
+        layer = kind(8, HIDDEN_SIZE, batch_first=True)
+        with torch.no_grad():
+            together = layer(x)[0]
+            single = torch.cat([layer(row[None])[0] for row in x])
+        alone[kind.__name__] = float((together != single).float().mean())
+        alone[f"{kind.__name__}, largest"] = float(f"{(together - single).abs().max():.1e}")
+    return {"sums": sums, "alone": alone}
+
+
+def thread_times(num_rounds: int = 9) -> list[Row]:
+    """Time a training step with two threads against one, in turn: processor time and time on the wall."""
+    rows = []
+    for name, hidden_size, batch_size, repeats in (("small", 32, 16, 30), ("large", 256, 64, 2)):
+        generator = seed_everything(0)
+        layer = nn.RNN(32, hidden_size, batch_first=True)
+        x = torch.randn(batch_size, 50, 32, generator=generator)
+        taken: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
+        for _ in range(num_rounds + 1):
+            for threads, kept in taken.items():
+                torch.set_num_threads(threads)
+                begin = time.perf_counter()
+                with cpu_seconds() as watch:
+                    for _ in range(repeats):
+                        layer(x)[0].square().mean().backward()
+                kept.append((watch.seconds, time.perf_counter() - begin))
+        for i, clock in enumerate(("processor time", "time on the wall")):
+            # The first round is a warm-up.
+            ratios = [b[i] / a[i] for a, b in list(zip(taken[1], taken[2], strict=True))[1:]]
+            rows.append(
+                score_row(
+                    f"one training step, {name} (H={hidden_size}, B={batch_size}, T=50)",
+                    f"two threads, {clock}",
+                    range(num_rounds),
+                    ratios,
+                    num_items=1,
+                    num_parameters=count_parameters(layer),
+                    metric="time_ratio",
+                )
+            )
+    torch.set_num_threads(1)
+    return rows
+
+
+def main() -> None:
+    """Run every setting in a process of its own; write ``results/reproducible.json``."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--child", choices=SETTINGS, help=argparse.SUPPRESS)
+    parser.add_argument("--listed", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        child(options.child, [int(seed) for seed in options.listed.split(",")], options.path)
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    times = thread_times()
+    for row in times:
+        print(f"{row.task}, {row.model}: {row.mean:.2f}", flush=True)
+    counted = bits()
+    print(json.dumps(counted), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        rows, compared = compare(Path(folder), list(range(options.seeds)))
+    save_results(
+        RESULTS / "reproducible.json",
+        [*rows, *times],
+        command=f"python -m experiments.reproducible --seeds {options.seeds}",
+        rates=RATES,
+        steps=STEPS,
+        **compared,
+        bits=counted,
+        report=report().splitlines(),
+    )
+
+
+if __name__ == "__main__":
+    main()
