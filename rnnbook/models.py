@@ -15,6 +15,7 @@ from rnnbook.encoders import Encoder, RecurrentStack, check_padded
 from rnnbook.files import load_tensors, save_tensors
 from rnnbook.text import Vocab, check_ids, tokenize
 
+LONGEST = 10_000  # tokens of a text that is classified without max_len
 POOLINGS = ("last", "mean", "max", "mean+max")
 
 
@@ -220,7 +221,12 @@ def classify(
     _check_vocab(model.config, vocab)
     sequences = []
     for i, text in enumerate(texts):
-        ids = shorten(vocab.encode(tokenize(text)), max_len, last)
+        tokens = tokenize(text)
+        if max_len is None and len(tokens) > LONGEST:
+            raise ValueError(
+                f"text {i} has {len(tokens):,} tokens: give max_len, or cut texts above {LONGEST:,} yourself"
+            )
+        ids = shorten(vocab.encode(tokens), max_len, last)
         if not len(ids):
             raise ValueError(f"text {i} is empty: there is nothing to classify in {text!r}")
         if not (ids != vocab.unknown_index).any():

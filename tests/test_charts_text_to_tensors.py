@@ -27,7 +27,7 @@ def test_a_rectangle_is_as_wide_as_its_longest_row(axes):
         widths = [max(batch) for batch in batches]
         for y, x, width in bars:
             if x:
-                assert x + width == widths[y > 2]
+                assert x + width == widths[int(y > 2)]
     assert [ax.get_xlabel() for ax in axes] == ["time step, random", "time step, like length"]
     assert axes[0].yaxis_inverted()
     (legend,) = axes[0].figure.legends
