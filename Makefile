@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export PYTHONPATH :=
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 300
 
-.PHONY: help setup book serve test check notebooks lab links address lock clean
+.PHONY: help setup book serve test check notebooks bench lab links address lock clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ check: setup  ## look at the code without running it (ruff, mypy)
 
 notebooks: setup  ## run the chapters and store their outputs (one: CHAPTER=principles/recurrence)
 	@$(BIN)/python tools/notebooks.py $(CHAPTER)
+
+bench: setup  ## measure the speed of the layers again (results/speed_layers.json)
+	@$(BIN)/python -m experiments.speed_layers
 
 lab: setup  ## open the chapters in JupyterLab
 	@$(BIN)/jupyter lab chapters

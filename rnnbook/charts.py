@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 
@@ -121,3 +122,31 @@ def plot_rectangles(
     handles, labels = axes[0].get_legend_handles_labels()
     axes[0].figure.legend(handles, labels, loc="outside upper center", ncols=2)
     return axes[0]
+
+
+def plot_parting(
+    distances: Mapping[str, Sequence[Sequence[float]]],
+    steps: Sequence[int],
+    *,
+    floor: float = 1e-10,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw relative distances of two runs over steps: for each name a list of runs, one distance a step.
+
+    The thick line is the median of a name's runs. Exactly equal weights lie on the axis below, marked 0.
+    """
+    ax = _axes(ax)
+    for (name, runs), marker in zip(distances.items(), "os^Dv<", strict=False):
+        drawn = [[max(value, floor) for value in run] for run in runs]
+        middle = [median(column) for column in zip(*drawn, strict=True)]
+        (line,) = ax.plot(steps, middle, linewidth=2, marker=marker, markersize=4, label=name)
+        for run in drawn:
+            ax.plot(steps, run, color=line.get_color(), linestyle="-", marker="", linewidth=0.6, alpha=0.35)
+    ax.set(xlabel="steps (log scale)", ylabel="relative difference of the weights (log scale)")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ticks = [10.0**power for power in (-8, -6, -4, -2, 0)]
+    ax.set_yticks([floor, *ticks], ["0", *(f"$10^{{{round(math.log10(tick))}}}$" for tick in ticks)])
+    ax.minorticks_off()
+    ax.set_ylim(floor / 3, 5)
+    return ax

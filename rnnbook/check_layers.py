@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -183,3 +183,79 @@ def gru_backward(step: Callable[..., Sequence[Tensor]]) -> None:
         seen = {text: w[k] for text, w in wrong.items() if not torch.allclose(w[k], right[k])}
         answer(f"gru_backward: {part}", got[k], right[k], seen, atol=1e-10)
     print("gru_backward: right, to ten decimals")  # noqa: T201 (a check answers its reader)
+
+
+def counter_stops(value: float) -> None:
+    """Check the number at which a float32 that grows by 1.0 no longer grows."""
+    mistakes = {
+        2**23: "23 digits are stored, but the leading one is not: there are 24",
+        2**31: "that is where an integer of 32 bits ends, not a float",
+        2**32: "of the 32 bits one is the sign and eight are the exponent",
+        2**53: "that is the place for float64",
+        2**24 - 1: "one more is still exact: a power of two needs one digit",
+        2**24 + 1: "this number has 25 digits and cannot be stored",
+    }
+    named = {sentence: torch.tensor(float(wrong), dtype=torch.double) for wrong, sentence in mistakes.items()}
+    got, right = (torch.tensor(float(v), dtype=torch.double) for v in (value, 2**24))
+    answer("counter_stops", got, right, named, atol=0.25)
+    print("counter_stops: right")  # noqa: T201 (a check answers its reader)
+
+
+def two_loaders(make: Callable[[Tensor, int], tuple[Iterable[Tensor], Iterable[Tensor]]]) -> None:
+    """Check ``make(data (N,), seed) -> two loaders of shuffled batches``, in the same order, pass by pass."""
+    data = torch.arange(40)
+    with torch.random.fork_rng(devices=[]):  # the reader's numbers stay as they are
+        first, second = make(data, 3)
+        passes = []
+        for loader in (first, first, second, second):
+            passes.append(torch.cat([torch.as_tensor(batch) for batch in loader]))
+            torch.rand(1)  # as one layer more would draw
+        other = torch.cat([torch.as_tensor(batch) for batch in make(data, 4)[0]])
+        torch.manual_seed(0)
+        again = torch.cat([torch.as_tensor(batch) for batch in make(data, 3)[0]])
+    for made in (*passes, other):
+        close("two_loaders: one pass, sorted", made.sort().values, data)
+    a, b, c, d = passes
+    complaints = {
+        "the batches are not shuffled": torch.equal(a, data),
+        "every pass has the same order: shuffle anew, by a generator that is not seeded again": torch.equal(a, b),
+        "the seed changes nothing": torch.equal(a, other),
+        "the two share one generator: the second goes on where the first has stopped": (
+            not torch.equal(a, c) and torch.equal(a, again)
+        ),
+        "the order comes from the global generator: whatever else draws from it changes the order": (
+            not torch.equal(a, c) or not torch.equal(a, again)
+        ),
+        "the first pass agrees, the second does not": not torch.equal(b, d),
+    }
+    for sentence, found in complaints.items():
+        if found:
+            raise AssertionError(f"two_loaders: {sentence}")
+    print("two_loaders: right, for two passes")  # noqa: T201 (a check answers its reader)
+
+
+def first_difference(find: Callable[[dict[str, Tensor], dict[str, Tensor]], str | None]) -> None:
+    """Check ``find(log, other) -> name`` of the first entry that differs in a bit, None where none does."""
+    log = {"weights": torch.ones(2, 2), "order": torch.arange(4), "loss": torch.tensor(0.7)}
+    log |= {"update": torch.tensor([0.1, torch.nan])}
+    one_bit = torch.tensor(0.7).nextafter(torch.tensor(1.0))
+    trials: list[tuple[dict[str, Tensor], str | None]] = [
+        ({}, None),
+        ({"loss": one_bit}, "loss"),
+        ({"order": torch.arange(4).flip(0), "loss": torch.tensor(0.9)}, "order"),
+        ({"weights": torch.zeros(2, 2), "order": torch.zeros(4), "loss": one_bit}, "weights"),
+    ]
+    for changes, right in trials:
+        other = {name: value.clone() for name, value in log.items()} | changes
+        got = find(log, other)
+        if got == right:
+            continue
+        reasons = {
+            (None, "loss"): "a difference in the last bit counts: no tolerance",
+            ("update", None): "both hold NaN at the same place: compare bits, where NaN equals NaN",
+            ("loss", "order"): "this is the last difference; all that comes after the first follows from it",
+            ("loss", "weights"): "this is the last difference; all that comes after the first follows from it",
+        }
+        told = reasons.get((got, right), f"expected {right!r}, got {got!r}")
+        raise AssertionError(f"first_difference: {told}")
+    print("first_difference: right, for 4 pairs of logs")  # noqa: T201 (a check answers its reader)
