@@ -13,7 +13,8 @@ recorded under ``not_had``.
 
 Two further measurements: how often sums of n numbers and the outputs of a layer differ in their bits
 (two threads against one; one sequence alone against thirty-two together), and what a second thread does
-to the time of a training step. The record holds the report of ``python -m rnnbook`` as well.
+to the time of a training step, on the machine as it is: ``load`` is the number of processes that wanted a
+core when the script began. The record holds the report of ``python -m rnnbook`` as well.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +40,13 @@ from rnnbook.__main__ import report
 from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
 from rnnbook.results import Row, save_results, score_row
 from rnnbook.tasks import order_task
+from rnnbook.train import validate
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 RATES = {"small learning rate": 0.1, "large learning rate": 2.0}
 SEQ_LEN, BATCH_SIZE, HIDDEN_SIZE = 10, 16, 32
+TEST_LENS = (10, 40)
 SETTINGS: dict[
     str, dict[str, str]
 ] = {  # what the process finds in its environment; the first is compared with
@@ -53,6 +59,7 @@ SETTINGS: dict[
     "rows reversed": {},
     "batch in two halves": {},
 }
+WAITING: dict[str, dict[str, str]] = {"as it comes": {}, "asleep": {"OMP_WAIT_POLICY": "PASSIVE"}}
 SUM_SIZES = (1_000, 10_000, 30_000, 40_000, 100_000, 1_000_000)
 
 
@@ -75,8 +82,10 @@ def weights(model: nn.Module) -> npt.NDArray[np.float32]:
     return torch.cat([p.detach().flatten() for p in model.parameters()]).numpy().copy()
 
 
-def run(rate: float, seed: int, how: str, steps: tuple[int, ...] = STEPS) -> tuple[list[npt.NDArray], float]:
-    """Train once; return the weights at ``steps`` and the accuracy on 1,000 new sequences at the end."""
+def run(
+    rate: float, seed: int, how: str, steps: tuple[int, ...] = STEPS
+) -> tuple[list[npt.NDArray], list[float]]:
+    """Train once; return the weights at ``steps`` and the accuracies on 1,000 new sequences of each length."""
     generator = seed_everything(seed)
     model, kept = Reader(), []
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
@@ -94,10 +103,9 @@ def run(rate: float, seed: int, how: str, steps: tuple[int, ...] = STEPS) -> tup
             (nn.functional.cross_entropy(model(part), wanted) / pieces).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    tokens, labels = order_task(1000, SEQ_LEN, generator=torch.Generator().manual_seed(10_000 + seed))
-    with torch.no_grad():
-        accuracy = (model(tokens).argmax(dim=1) == labels).double().mean().item()
-    return kept, accuracy
+    fresh = torch.Generator().manual_seed(10_000 + seed)
+    tests = [order_task(1000, seq_len, generator=fresh) for seq_len in TEST_LENS]
+    return kept, [validate(model, [test])[1] for test in tests]
 
 
 def child(how: str, seeds: list[int], path: Path) -> None:
@@ -114,7 +122,7 @@ def child(how: str, seeds: list[int], path: Path) -> None:
     np.savez(
         path,
         weights=np.array(kept).reshape(shape),
-        accuracy=np.array(accuracy).reshape(shape[:2]),
+        accuracy=np.array(accuracy).reshape((*shape[:2], -1)),
         seconds=np.array(seconds).reshape(shape[:2]),
         instructions=torch.backends.cpu.get_cpu_capability(),
         threads=torch.get_num_threads(),
@@ -140,38 +148,47 @@ def relative_distance(there: npt.NDArray, here: npt.NDArray) -> float:
     return float(f"{np.linalg.norm(a - b) / np.linalg.norm(b):.1e}")
 
 
-def compare(folder: Path, seeds: list[int]) -> tuple[list[Row], dict[str, object]]:
-    """Run all settings and lay each beside the first."""
-    rows, not_had, had = [], [], {}
-    differences: dict[str, dict[str, list[list[float]]]] = {name: {} for name in RATES}
-    first = None
-    for how, settings in SETTINGS.items():
-        path = folder / "runs.npz"
-        if had and settings.get("ATEN_CPU_CAPABILITY") == had["first run"]["instructions"].lower():
-            continue  # this is what the first run had
+def compare(folder: Path, seeds: list[int], processes: int) -> tuple[list[Row], dict[str, object]]:
+    """Run all settings, some at the same time, and lay each beside the first."""
+
+    def make(how: str) -> dict[str, npt.NDArray] | None:
+        path = folder / f"{list(SETTINGS).index(how)}.npz"
         listed = ",".join(map(str, seeds))
-        if not start(["--child", how, "--listed", listed, "--path", str(path)], **settings):
-            not_had.append(how)
+        had = start(["--child", how, "--listed", listed, "--path", str(path)], **SETTINGS[how])
+        print(how, "done" if had else "not to be had", flush=True)
+        return dict(np.load(path)) if had else None
+
+    first = make(next(iter(SETTINGS)))
+    if first is None:
+        raise RuntimeError("the first run was ended by a signal")
+    native = {"ATEN_CPU_CAPABILITY": str(first["instructions"]).lower()}  # this is what the first run had
+    others = [how for how, settings in list(SETTINGS.items())[1:] if settings != native]
+    with ThreadPoolExecutor(processes) as pool:
+        made = {"first run": first, **dict(zip(others, pool.map(make, others), strict=True))}
+    rows = []
+    had: dict[str, dict[str, object]] = {}
+    differences: dict[str, dict[str, list[list[float]]]] = {name: {} for name in RATES}
+    for (how, found), (i, name) in product(made.items(), enumerate(RATES)):
+        if found is None:
             continue
-        made = dict(np.load(path))
-        first = made if first is None else first
-        had[how] = {"instructions": str(made["instructions"]), "threads": int(made["threads"])}
-        for i, name in enumerate(RATES):
-            pairs = zip(made["weights"][i], first["weights"][i], strict=True)
-            differences[name][how] = [
-                [relative_distance(*pair) for pair in zip(*both, strict=True)] for both in pairs
-            ]
-            row = score_row(
-                f"order, T={SEQ_LEN}, {name}",
+        had[how] = {"instructions": str(found["instructions"]), "threads": int(found["threads"])}
+        pairs = zip(found["weights"][i], first["weights"][i], strict=True)
+        differences[name][how] = [
+            [relative_distance(*pair) for pair in zip(*both, strict=True)] for both in pairs
+        ]
+        rows += [
+            score_row(
+                f"order, {name}, tested at T={seq_len}",
                 how,
                 seeds,
-                made["accuracy"][i].tolist(),
+                found["accuracy"][i, :, k].tolist(),
                 num_items=1000,
-                num_parameters=made["weights"].shape[-1],
-                train_cpu_seconds=made["seconds"][i].tolist(),
+                num_parameters=found["weights"].shape[-1],
+                train_cpu_seconds=found["seconds"][i].tolist(),
             )
-            rows.append(row)
-        print(f"{how:24}", *(max(r[-1] for r in differences[name][how]) for name in RATES), flush=True)
+            for k, seq_len in enumerate(TEST_LENS)
+        ]
+    not_had = [how for how, found in made.items() if found is None]
     return rows, {"settings": had, "not_had": not_had, "differences": differences}
 
 
@@ -199,8 +216,12 @@ def bits(num_trials: int = 100) -> dict[str, dict[str, float]]:
     return {"sums": sums, "alone": alone}
 
 
-def thread_times(num_rounds: int = 9) -> list[Row]:
-    """Time a training step with two threads against one, in turn: processor time and time on the wall."""
+def thread_times(waiting: str, num_rounds: int = 9) -> list[Row]:
+    """Time a training step with two threads against one, in turn: processor time and time on the wall.
+
+    ``waiting`` says what a thread does that has nothing to do: it keeps asking for work, as OpenMP has it
+    unless told otherwise, or it sleeps.
+    """
     rows = []
     for name, hidden_size, batch_size, repeats in (("small", 32, 16, 10), ("large", 256, 64, 1)):
         generator = seed_everything(0)
@@ -221,7 +242,7 @@ def thread_times(num_rounds: int = 9) -> list[Row]:
             rows.append(
                 score_row(
                     f"one training step, {name} (H={hidden_size}, B={batch_size}, T=50)",
-                    f"two threads, {clock}",
+                    f"two threads, waiting: {waiting}, {clock}",
                     range(num_rounds),
                     ratios,
                     num_items=1,
@@ -229,7 +250,6 @@ def thread_times(num_rounds: int = 9) -> list[Row]:
                     metric="time_ratio",
                 )
             )
-    torch.set_num_threads(1)
     return rows
 
 
@@ -239,20 +259,30 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--processes", type=int, default=1, help="settings that run at the same time")
+    parser.add_argument("--times", choices=WAITING, help=argparse.SUPPRESS)
     parser.add_argument("--child", choices=SETTINGS, help=argparse.SUPPRESS)
     parser.add_argument("--listed", default="", help=argparse.SUPPRESS)
     parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.times:
+        options.path.write_text(json.dumps([asdict(row) for row in thread_times(options.times)]))
+        return
     if options.child:
         child(options.child, [int(seed) for seed in options.listed.split(",")], options.path)
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        rows, compared = compare(Path(folder), list(range(options.seeds)))
     counted = bits()
     print(json.dumps(counted), flush=True)
-    times = thread_times()
+    times: list[Row] = []
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    with tempfile.TemporaryDirectory() as folder:
+        rows, compared = compare(Path(folder), list(range(options.seeds)), options.processes)
+        for waiting, policy in WAITING.items():
+            path = Path(folder) / "times.json"
+            start(["--times", waiting, "--path", str(path)], OMP_NUM_THREADS="2", **policy)
+            times += [Row(**row) for row in json.loads(path.read_text())]
     for row in times:
         print(f"{row.task}, {row.model}: {row.mean:.2f}", flush=True)
     save_results(
@@ -263,6 +293,7 @@ def main() -> None:
         steps=STEPS,
         **compared,
         bits=counted,
+        load=load,
         report=report().splitlines(),
     )
 

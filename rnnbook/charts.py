@@ -9,8 +9,9 @@ from statistics import median
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
+from rnnbook.checkpoint import History
 from rnnbook.evaluate import Calibration
-from rnnbook.plot import BLUE, GREEN, GREY, ORANGE, _axes
+from rnnbook.plot import BLUE, GREEN, GREY, ORANGE, PURPLE, _axes
 from rnnbook.results import Row
 
 
@@ -77,24 +78,35 @@ def plot_calls(calls: Mapping[str, Mapping[str, float]], *, ax: Axes | None = No
 
 
 def plot_speed(rows: Sequence[Row], *, axes: Sequence[Axes] | None = None) -> Axes:
-    """Draw speed ratios over H, a panel for each layer of tasks "LSTM, H=64": medians, whiskers to the extremes."""
-    kinds = list(dict.fromkeys(row.task.partition(",")[0] for row in rows))
+    """Draw speed ratios over H, a panel for each layer of tasks "LSTM, H=64": medians, whiskers to the extremes.
+
+    Forms come in the order of the rows; the last one is drawn strongest. The grey line is ``torch.nn``.
+    """
+    kinds, models = (
+        list(dict.fromkeys(names))
+        for names in ((row.task.partition(",")[0] for row in rows), (row.model for row in rows))
+    )
     if axes is None:
         axes = plt.subplots(1, len(kinds), sharey=True, squeeze=False)[1][0]
+    looks = [(ORANGE, "-.", "o"), (PURPLE, ":", "s"), (GREEN, "--", "^"), (BLUE, "-", "D")][-len(models) :]
     for ax, kind in zip(axes, kinds, strict=True):
-        own = [row for row in rows if row.task.partition(",")[0] == kind]
+        ticks: dict[int, None] = {}
         ax.axhline(1.0, color=GREY, linestyle="-", linewidth=1)
-        for model, marker in zip(dict.fromkeys(row.model for row in own), "os^D", strict=False):
-            points = [(int(row.task.rpartition("=")[2]), row.values) for row in own if row.model == model]
-            sizes = [size for size, _ in points]
-            (line,) = ax.plot(sizes, [median(values) for _, values in points], marker=marker, label=model)
-            for size, values in points:
-                ax.vlines(size, min(values), max(values), color=line.get_color(), linewidth=1)
-        ax.set(xscale="log", xlabel=f"H of the {kind}", ylim=(0, None))
-        ax.set_xticks(sizes, [str(size) for size in sizes])
+        for k, (model, (colour, dash, marker)) in enumerate(zip(models, looks, strict=True)):
+            own = [row for row in rows if row.model == model and row.task.partition(",")[0] == kind]
+            sizes = [int(row.task.rpartition("=")[2]) for row in own]
+            ticks |= dict.fromkeys(sizes)
+            x = [size * 1.06 ** (k - (len(models) - 1) / 2) for size in sizes]
+            middle = [median(row.values) for row in own]
+            ax.plot(x, middle, color=colour, linestyle=dash, marker=marker, label=model)
+            low, high = ([end(row.values) for row in own] for end in (min, max))
+            ax.vlines(x, low, high, color=colour, linewidth=1)
+        ax.set(xscale="log", xlabel=f"H of the {kind}")
+        ax.set_xticks(list(ticks), [str(size) for size in ticks])
         ax.minorticks_off()
-        ax.margins(x=0.15)
-    axes[0].set(ylabel="speed, torch.nn = 1")
+        ax.grid(visible=False, axis="x")
+    top = max(max(row.values) for row in rows)
+    axes[0].set(ylabel="speed, torch.nn = 1", ylim=(0, 1.05 * max(1.0, top)))
     handles, labels = axes[0].get_legend_handles_labels()
     axes[0].figure.legend(handles, labels, loc="outside upper center", ncols=2)
     return axes[0]
@@ -142,11 +154,84 @@ def plot_parting(
         (line,) = ax.plot(steps, middle, linewidth=2, marker=marker, markersize=4, label=name)
         for run in drawn:
             ax.plot(steps, run, color=line.get_color(), linestyle="-", marker="", linewidth=0.6, alpha=0.35)
-    ax.set(xlabel="steps (log scale)", ylabel="relative difference of the weights (log scale)")
+    ax.set(xlabel="steps (log scale)", ylabel="relative difference (log scale)")
     ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
     ax.set_yscale("log")
     ticks = [10.0**power for power in (-8, -6, -4, -2, 0)]
     ax.set_yticks([floor, *ticks], ["0", *(f"$10^{{{round(math.log10(tick))}}}$" for tick in ticks)])
     ax.minorticks_off()
     ax.set_ylim(floor / 3, 5)
     return ax
+
+
+def plot_steps(
+    series: Mapping[str, Sequence[float]], *, ylabel: str, window: int = 10, ax: Axes | None = None
+) -> Axes:
+    """Draw a number for each step: thin as it is, thick its mean over ``window`` steps; NaN leaves a gap."""
+    ax = _axes(ax)
+    looks = ((BLUE, "-"), (ORANGE, "--"), (GREEN, ":"))
+    for (name, values), (colour, dash) in zip(series.items(), looks, strict=False):
+        ax.plot(values, color=colour, linestyle="-", linewidth=0.6, alpha=0.4)
+        x = range(window - 1, len(values))
+        mean = [sum(values[i + 1 - window : i + 1]) / window for i in x]
+        ax.plot(x, mean, color=colour, linestyle=dash, label=name)
+    ax.set(xlabel="step", ylabel=ylabel)
+    ax.legend()
+    return ax
+
+
+def plot_range_test(
+    rates: Sequence[float], losses: Sequence[float], chosen: float, *, window: int = 5, ax: Axes | None = None
+) -> Axes:
+    """Draw the losses of a range test over its rates, thick their mean over ``window``, and the chosen rate."""
+    ax = _axes(ax)
+    half = window // 2
+    mean = [sum(losses[i - half : i + half + 1]) / window for i in range(half, len(losses) - half)]
+    ax.plot(rates, losses, color=BLUE, linestyle="-", linewidth=0.6, alpha=0.5)
+    ax.plot(rates[half : len(rates) - half], mean, color=BLUE, linestyle="-")
+    ax.axvline(chosen, color=ORANGE, linestyle="--")
+    ax.annotate(" chosen", (chosen, max(mean)), color=ORANGE, ha="left", va="top")
+    ax.set(xscale="log", xlabel="learning rate (log scale)", ylabel="loss before the step (nats)")
+    ax.set_ylim(min(losses) - 0.05, max(mean) + 0.05)
+    return ax
+
+
+def plot_epochs(history: History, *, ax: Axes | None = None) -> Axes:
+    """Draw training and validation loss over epochs, counted from 1, and mark the best epoch."""
+    ax = _axes(ax)
+    x, best = range(1, len(history.val_loss) + 1), history.best_epoch
+    ax.plot(x, history.train_loss, color=BLUE, linestyle="-", marker="o", label="training")
+    ax.plot(x, history.val_loss, color=ORANGE, linestyle="--", marker="D", label="validation")
+    ax.plot([best + 1], [history.val_loss[best]], "o", mfc="none", mec="black", ms=14, label="best epoch")
+    ax.set(xlabel="epoch", ylabel="loss (nats)")
+    ax.set_xticks(x)
+    ax.legend()
+    return ax
+
+
+def plot_symptoms(
+    runs: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, floor: float, columns: int = 2
+) -> Axes:
+    """Draw runs (training, validation), a loss for each epoch, a panel each; the first one in grey in all.
+
+    Losses above 1.2 nats get an axis of their own. The thin line is ``floor``, which no honest model passes.
+    """
+    (_, correct), *rest = runs.items()
+    rows = math.ceil(len(rest) / columns)
+    _, axes = plt.subplots(rows, columns, sharex=True, figsize=(3.2 * columns, 1.9 * rows))
+    for ax, (name, run) in zip(axes.flat, rest, strict=False):
+        for pair, colours, width in ((correct, (GREY, GREY), 1.2), (run, (BLUE, ORANGE), 2.2)):
+            for losses, colour, dash in zip(pair, colours, ("-", "--"), strict=True):
+                ax.plot(range(1, len(losses) + 1), losses, color=colour, linestyle=dash, linewidth=width)
+        top = max(map(max, run))
+        ax.set_ylim(0, 1.2 if top < 1.2 else 1.25 * top)
+        ax.axhline(floor, color="black", linestyle=":", linewidth=0.8)
+        ax.text(0.97, 0.95, name, ha="right", va="top", transform=ax.transAxes)
+    for ax in axes[-1]:
+        ax.set(xlabel="epoch")
+    for ax in axes[:, 0]:
+        ax.set(ylabel="loss (nats)")
+    first: Axes = axes[0, 0]
+    first.figure.legend(first.lines[2:4], ("training", "validation"), loc="outside upper center", ncols=2)
+    return first

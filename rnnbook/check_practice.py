@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,7 @@ def all_right(low: float) -> None:
 
 def items_needed(needed: Callable[[float, float], int]) -> None:
     """Check ``needed(p, half_width) -> whole n`` by the normal approximation, rounded up."""
-    for p, half in ((0.75, 0.01), (0.9, 0.02), (0.5, 0.005)):
+    for p, half in ((0.8, 0.02), (0.9, 0.03), (0.6, 0.05)):
         z, spread = 1.959964, p * (1 - p)
         exact = z * z * spread / half**2
         mistakes = {
@@ -87,7 +87,7 @@ def ragged_perplexity(perplexity: Callable[[Tensor, Tensor], Tensor | float]) ->
     print("ragged_perplexity: right")  # noqa: T201 (a check answers its reader)
 
 
-def _number(name: str, got: Any, right: float, mistakes: dict[str, float], atol: float = 1e-6) -> None:
+def _number(name: str, got: Any, right: float, mistakes: Mapping[str, float], atol: float = 1e-6) -> None:
     """Compare one number, and leave out a mistake that gives the right one here."""
     double = partial(torch.as_tensor, dtype=torch.double)
     seen = {text: double(wrong) for text, wrong in mistakes.items() if abs(wrong - right) > atol}
@@ -172,3 +172,91 @@ def vocabulary_size(size: Callable[[Counter[str], float], int]) -> None:
         wrong = {name: torch.tensor(number) for name, number in mistakes.items()}
         answer("vocabulary_size", torch.as_tensor(size(counts, share)), torch.tensor(kept + 2), wrong)
     print("vocabulary_size: right")  # noqa: T201 (a check answers its reader)
+
+
+def untrained(loss: float, perplexity: float) -> None:
+    """Check loss in nats and perplexity of a model that knows nothing about 50 classes."""
+    for name, got, right, mistakes in (
+        (
+            "loss",
+            loss,
+            math.log(50),
+            {
+                "that is in bits: nats use the natural logarithm": math.log2(50),
+                "that is the logarithm to base 10": math.log10(50),
+                "that is the probability of a class; the loss is minus its logarithm": 1 / 50,
+                "a loss is not negative: the minus sign is missing": -math.log(50),
+                "that is ln 2, for two classes": math.log(2),
+            },
+        ),
+        (
+            "perplexity",
+            perplexity,
+            50.0,
+            {
+                "that is 2 to the loss, but the loss is in nats": 2 ** math.log(50),
+                "that is the loss: take exp of it": math.log(50),
+            },
+        ),
+    ):
+        _number(name, got, right, mistakes, atol=0.005 * right)
+    print("untrained: right")  # noqa: T201 (a check answers its reader)
+
+
+def choose_rate(choose: Callable[[list[float], list[float]], float]) -> None:
+    """Check ``choose(rates, losses) -> rate``: mean of 5, then the middle of its steepest fall."""
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        u = torch.linspace(-5, 0, 101, dtype=torch.double)  # log10 of the rate
+        place = -2.6 + 0.2 * seed
+        losses = 0.7 - 0.5 * torch.sigmoid(6 * (u - place)) + torch.relu(u + 1.2) ** 2
+        losses = losses + 0.012 * torch.randn(101, generator=generator, dtype=torch.double)
+        smooth = losses.unfold(0, 5, 1).mean(dim=1)  # of the places 2 to 98
+        rates = 10**u
+        mistakes = {
+            "that is where the loss is lowest: the edge, and far too high": 10 ** u[2:-2][smooth.argmin()],
+            "that is the lowest single loss: the edge, and noise": rates[losses.argmin()],
+            "the steepest pair of neighbours is noise: take the mean of 5 first": rates[
+                losses.diff().argmin()
+            ],
+            "that is where the loss *rises* fastest": 10 ** u[2:-2][smooth.diff().argmax()],
+            "slope by the rate instead of by its logarithm": 10
+            ** u[2:-2][(smooth.diff() / rates[2:-2].diff()).argmin()],
+            "the index is given, not the rate": smooth.diff().argmin(),
+        }
+        got = choose(rates.tolist(), losses.tolist())
+        best = float(rates[2:-2][smooth.diff().argmin()])
+        if not best / 1.3 <= got <= best * 1.3:
+            for sentence, wrong in mistakes.items():
+                if abs(got - float(wrong)) <= 0.02 * abs(float(wrong)):
+                    raise AssertionError(f"choose_rate: {sentence}")
+            raise AssertionError(f"choose_rate: expected a rate near {best:.1e}, got {got:.1e}")
+    print("choose_rate: right, for 3 range tests")  # noqa: T201 (a check answers its reader)
+
+
+def one_equals_many(test: Callable[[Callable[[Tensor, Tensor], Tensor], Tensor, Tensor], bool]) -> None:
+    """Check ``test(model, tokens (B, T), lengths (B,)) -> bool`` on one good model and four faulty ones."""
+    generator = torch.Generator().manual_seed(0)
+    table = torch.randn(9, 3, generator=generator)
+    lengths = torch.tensor([6, 2, 5, 3])
+    tokens = torch.randint(1, 9, (4, 6), generator=generator) * (torch.arange(6) < lengths[:, None])
+    rows = torch.arange(4)
+
+    def good(t: Tensor, n: Tensor) -> Tensor:
+        noise = 1e-8 * len(t)  # sums are taken in another order
+        return table[t].cumsum(dim=1)[rows[: len(t)], n - 1] + noise
+
+    faulty: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "reads the padding: cut each row to its length": lambda t, _: table[t].sum(dim=1),
+        "subtracts the mean of the batch": lambda t, n: good(t, n) - good(t, n).mean(dim=0),
+        "gives the last row to the others: compare all rows": lambda t, n: good(t, n).roll(1, 0).cumsum(0),
+        "is wrong in row 3 alone: compare all rows": lambda t, n: (
+            good(t, n) + (torch.arange(len(t)) > 2)[:, None]
+        ),
+    }
+    if not test(good, tokens, lengths):
+        raise AssertionError("one_equals_many: refuses a right model: allow 1e-5, sums differ in their order")
+    for what, model in faulty.items():
+        if test(model, tokens, lengths):
+            raise AssertionError(f"one_equals_many: passes a model that {what}")
+    print("one_equals_many: right, 1 good model passed and 4 faulty ones found")  # noqa: T201

@@ -181,7 +181,7 @@ def draw_packed(sequences: Sequence[Sequence[object]], *, ax: Axes | None = None
     ax.set_axis_off()
     lengths, longest = [len(sequence) for sequence in sequences], max(map(len, sequences))
     order = sorted(range(len(sequences)), key=lambda row: -lengths[row])
-    ax.set(xlim=(-1.3, 2 * longest + 3.3), ylim=(-3.0, len(sequences) + 0.6), aspect="equal")
+    ax.set(xlim=(-1.3, 2 * longest + 3.3), ylim=(-2.6, len(sequences) + 0.6), aspect="equal")
 
     def cell(x: float, y: float, row: int, t: int) -> None:
         real = t < lengths[row]
