@@ -168,14 +168,15 @@ def plot_parting(
 def plot_steps(
     series: Mapping[str, Sequence[float]], *, ylabel: str, window: int = 10, ax: Axes | None = None
 ) -> Axes:
-    """Draw a number for each step: thin as it is, thick its mean over ``window`` steps; NaN leaves a gap."""
+    """Draw a number for each step: thin as it is, thick the median of ``window`` steps; NaN leaves a gap."""
     ax = _axes(ax)
     looks = ((BLUE, "-"), (ORANGE, "--"), (GREEN, ":"))
     for (name, values), (colour, dash) in zip(series.items(), looks, strict=False):
         ax.plot(values, color=colour, linestyle="-", linewidth=0.6, alpha=0.4)
         x = range(window - 1, len(values))
-        mean = [sum(values[i + 1 - window : i + 1]) / window for i in x]
-        ax.plot(x, mean, color=colour, linestyle=dash, label=name)
+        parts = [values[i + 1 - window : i + 1] for i in x]
+        middle = [math.nan if any(map(math.isnan, part)) else median(part) for part in parts]
+        ax.plot(x, middle, color=colour, linestyle=dash, label=name)
     ax.set(xlabel="step", ylabel=ylabel)
     ax.legend()
     return ax
@@ -229,7 +230,7 @@ def plot_symptoms(
         ax.axhline(floor, color="black", linestyle=":", linewidth=0.8)
         ax.text(0.97, 0.95, name, ha="right", va="top", transform=ax.transAxes)
     for ax in axes[-1]:
-        ax.set(xlabel="epoch")
+        ax.set(xlabel="epoch", xticks=range(0, len(correct[0]) + 1, 3))
     for ax in axes[:, 0]:
         ax.set(ylabel="loss (nats)")
     first: Axes = axes[0, 0]
