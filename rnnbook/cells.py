@@ -175,8 +175,8 @@ def unroll(cell: nn.Module, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
     if x.shape[1] == 0:
         raise ValueError("expected at least one time step, got x with T = 0")
     outputs = []
-    for t in range(x.shape[1]):
-        state = cell(x[:, t], state)
+    for x_t in x.unbind(1):  # not x[:, t]: its gradient would write all T steps, T times
+        state = cell(x_t, state)
         outputs.append(state[0] if isinstance(state, tuple) else state)
     return torch.stack(outputs, dim=1), state
 

@@ -53,29 +53,23 @@ def _lstm(seed: int) -> nn.LSTM:
         return nn.LSTM(3, 4, batch_first=True, dtype=torch.double)
 
 
-def two_directions(read: Callable[..., tuple[Tensor, Tensor]]) -> None:
-    """Check ``read(x (B, T, I), there, back) -> (outputs (B, T, 2H), h_n (2, B, H))``, two ``nn.LSTM``."""
+def reverse(turn: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Check ``turn(x (B, T, F), lengths (B,)) -> (B, T, F)``: each row reversed within its own length."""
     generator = torch.Generator().manual_seed(0)
-    there, back = _lstm(1), _lstm(2)
-    x = torch.randn(2, 5, 3, dtype=torch.double, generator=generator)
-    (f, (h_f, _)), (r, (h_r, _)), (s, (h_s, _)) = there(x), back(x.flip(1)), back(x)
-    rows = {
-        "the backward outputs are not turned back: column t must belong to x_t": torch.cat([f, r], dim=2),
-        "the second layer has read from the front: turn its input round": torch.cat([f, s], dim=2),
-        "the second layer has read from the front, and its outputs are turned": torch.cat([f, s.flip(1)], 2),
-        "the forward half stands first": torch.cat([r.flip(1), f], dim=2),
+    x = torch.randn(4, 5, 2, dtype=torch.double, generator=generator)
+    lengths = torch.tensor([2, 5, 4, 1])
+    t, n, row = torch.arange(5), lengths[:, None], torch.arange(4)[:, None]
+    right = x[row, torch.where(t < n, n - 1 - t, t)]
+    mistakes = {
+        "the padding has moved to the front": x.flip(1),
+        "the axis of the batch is reversed, not that of time": x.flip(0),
+        "the features are reversed, not the time steps": x.flip(2),
+        "the last real step is n - 1, not n": x[row, torch.where(t < n, (n - t).clamp(max=4), t)],
+        "the padding is to stay as it is": right.masked_fill((t >= n)[:, :, None], 0.0),
+        "nothing is reversed": x,
     }
-    states = {
-        "the forward state stands first": torch.cat([h_r, h_f]),
-        "the last backward state is at column 0 of its outputs, not at the last": torch.stack(
-            [h_f[0], r[:, 0]]
-        ),
-        "the second layer has read from the front: turn its input round": torch.cat([h_f, h_s]),
-    }
-    outputs, h_n = read(x.clone(), there, back)
-    answer("outputs", outputs, torch.cat([f, r.flip(1)], dim=2), rows, atol=1e-10)
-    answer("h_n", h_n, torch.cat([h_f, h_r]), states, atol=1e-10)
-    print("two_directions: right, to ten decimals")  # noqa: T201 (a check answers its reader)
+    answer("reverse", turn(x.clone(), lengths.clone()), right, mistakes, atol=1e-10)
+    print("reverse: right, for 4 lengths")  # noqa: T201 (a check answers its reader)
 
 
 def in_pieces(read: Callable[..., tuple[Tensor, Any]]) -> None:

@@ -18,19 +18,17 @@ def sizes(lengths):
     return (lengths[:, None] > torch.arange(int(lengths.max()))).sum(dim=0)
 
 
-def directions(*, turn=True, turn_back=True, forward_first=True, state="h_n", states="fb"):
-    """Make a bidirectional layer with one thing done otherwise."""
+def turned(*, shift=1, padding=None):
+    """Reverse each row within its length, with one thing done otherwise."""
 
-    def read(x, there, back):
-        f, (h_f, _) = there(x)
-        r, (h_r, _) = back(x.flip(1) if turn else x)
-        outputs = [f, r.flip(1) if turn_back else r]
-        if state == "last column":
-            h_r = outputs[1][:, -1][None]
-        rows = outputs if forward_first else outputs[::-1]
-        return torch.cat(rows, dim=2), torch.cat([h_f, h_r] if states == "fb" else [h_r, h_f])
+    def turn(x, lengths):
+        y = x.clone() if padding is None else torch.full_like(x, padding)
+        for row, n in enumerate(lengths.tolist()):
+            for t in range(n):
+                y[row, t] = x[row, min(n - shift - t, x.shape[1] - 1)]
+        return y
 
-    return read
+    return turn
 
 
 def pieces(*, carry="both", back=lambda h, c: (h, c), drop=False):
@@ -65,15 +63,13 @@ WRONG = {
     "those that go on": (check.batch_sizes, lambda n: (n[:, None] == 1 + torch.arange(int(n.max()))).sum(0)),
     "in falling order": (check.batch_sizes, lambda n: n.sort(descending=True)[0]),
     "stand in reverse": (check.batch_sizes, lambda n: sizes(n).flip(0)),
-    "are not turned back": (check.two_directions, directions(turn_back=False)),
-    "has read from the front: turn its input": (
-        check.two_directions,
-        directions(turn=False, turn_back=False),
-    ),
-    "and its outputs are turned": (check.two_directions, directions(turn=False)),
-    "the forward half stands first": (check.two_directions, directions(forward_first=False)),
-    "the forward state stands first": (check.two_directions, directions(states="bf")),
-    "at column 0 of its outputs": (check.two_directions, directions(state="last column")),
+    "moved to the front": (check.reverse, lambda x, _: x.flip(1)),
+    "the axis of the batch": (check.reverse, lambda x, _: x.flip(0)),
+    "the features are reversed": (check.reverse, lambda x, _: x.flip(2)),
+    "is n - 1, not n": (check.reverse, turned(shift=0)),
+    "is to stay as it is": (check.reverse, turned(padding=0.0)),
+    "nothing is reversed": (check.reverse, lambda x, _: x),
+    r"reverse\[": (check.reverse, lambda x, n: 2 * turned()(x, n)),
     "the state is not carried": (check.in_pieces, pieces(carry="none")),
     "only h is carried": (check.in_pieces, pieces(carry="h")),
     "the wrong order": (check.in_pieces, pieces(back=lambda h, c: (c, h))),
@@ -85,7 +81,7 @@ WRONG = {
 def test_right_answers_pass(capsys):
     check.lstm_parameters(parameters)
     check.batch_sizes(sizes)
-    check.two_directions(directions())
+    check.reverse(turned())
     check.in_pieces(pieces())
     assert capsys.readouterr().out.count("right") == 4
 
@@ -101,6 +97,6 @@ def test_a_mistake_is_called_by_its_name(words, capsys):
 def test_the_checks_leave_the_global_generator_alone():
     torch.manual_seed(0)
     before = torch.random.get_rng_state()
-    check.two_directions(directions())
+    check.reverse(turned())
     check.in_pieces(pieces())
     assert torch.equal(torch.random.get_rng_state(), before)
