@@ -145,9 +145,10 @@ class _LSTM(_Kernel):
         _through_tanh(o, y, y)
         d_ifg = local.unflatten(2, (4, -1))[:, :, :3].unbind()
         d_a, d_o, fs, h_to_c, d_outs = (x.unbind() for x in (local, local_o, f, y, d_out))
+        dc_each = dc.unsqueeze(1)
         for t in order[::-1]:
             dc.addcmul_(dh.add_(d_outs[t]), h_to_c[t])
-            d_ifg[t].mul_(dc.unsqueeze(1))
+            d_ifg[t].mul_(dc_each)
             d_o[t].mul_(dh)
             dc.mul_(fs[t])
             torch.mm(d_a[t], weight_hh, out=dh)
@@ -190,9 +191,10 @@ class _GRU(_Kernel):
         torch.mul(local_n, r, out=local_hn)
         d_blocks = local.unflatten(2, (3, -1)).unbind()
         d_a, d_n, zs, d_outs = (x.unbind() for x in (local, local_n, z, d_out))
+        dh_each = dh.unsqueeze(1)
         for t in order[::-1]:
             dh.add_(d_outs[t])
-            d_blocks[t].mul_(dh.unsqueeze(1))
+            d_blocks[t].mul_(dh_each)
             d_n[t].mul_(dh)
             dh.mul_(zs[t]).addmm_(d_a[t], weight_hh)
         return torch.cat([local[..., : -a_hn.shape[2]], local_n], dim=2), local

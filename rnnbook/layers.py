@@ -72,7 +72,10 @@ class _Layer(nn.Module):
         rows, directions = self.num_gates * hidden_size, 2 if bidirectional else 1
         for depth in range(num_layers):
             width = input_size if depth == 0 else directions * hidden_size
-            shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, width), "weight_hh": (rows, hidden_size)}
+            shapes: dict[str, tuple[int, ...]] = {
+                "weight_ih": (rows, width),
+                "weight_hh": (rows, hidden_size),
+            }
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)} if bias else {}
             for suffix in ("", "_reverse")[:directions]:
                 for name, shape in shapes.items():

@@ -72,7 +72,10 @@ class _Chunk(NamedTuple):
         return torch.cat([known, initial[len(known) : self.b]])
 
     def previous(self, buffer: Tensor, initial: Tensor, reverse: bool) -> Tensor:
-        """Put together the states (steps, b, H) that the steps begin with."""
+        """Put together the states (steps, b, H) that the steps begin with; a view where they lie in a row."""
+        if self.b_before == self.b:
+            row = self.row + (self.b if reverse else -self.b)
+            return self._replace(row=row).of(buffer)
         block, first = self.of(buffer), self.start(buffer, initial).unsqueeze(0)
         return torch.cat([block[1:], first] if reverse else [first, block[:-1]])
 
@@ -152,8 +155,9 @@ class _FastPass(torch.autograd.Function):
             d_ih.addmm_(data[rows].T, d_x)
             d_hh.addmm_(before[0].flatten(0, 1).T, d_h)
             if bias_ih is not None:
-                d_bias_ih += d_x.sum(0)
-                d_bias_hh += d_h.sum(0)
+                total = d_h.sum(0)
+                d_bias_hh += total
+                d_bias_ih += total if ctx.kind != "gru" else d_x.sum(0)
         biases = (None, None) if bias_ih is None else (d_bias_ih, d_bias_hh)
         return None, None, None, d_data, d_ih.T, d_hh.T, *biases, *d_state
 
