@@ -220,7 +220,7 @@ def plot_symptoms(
     """
     (_, correct), *rest = runs.items()
     rows = math.ceil(len(rest) / columns)
-    _, axes = plt.subplots(rows, columns, sharex=True, figsize=(3.2 * columns, 1.9 * rows))
+    _, axes = plt.subplots(rows, columns, sharex=True, squeeze=False, figsize=(3.2 * columns, 1.9 * rows))
     for ax, (name, run) in zip(axes.flat, rest, strict=False):
         for pair, colours, width in ((correct, (GREY, GREY), 1.2), (run, (BLUE, ORANGE), 2.2)):
             for losses, colour, dash in zip(pair, colours, ("-", "--"), strict=True):

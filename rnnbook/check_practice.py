@@ -210,7 +210,7 @@ def choose_rate(choose: Callable[[list[float], list[float]], float]) -> None:
         u = torch.linspace(-5, 0, 101, dtype=torch.double)  # log10 of the rate
         place = -2.6 + 0.2 * seed
         losses = 0.7 - 0.5 * torch.sigmoid(6 * (u - place)) + torch.relu(u + 1.2) ** 2
-        losses = losses + 0.012 * torch.randn(101, generator=generator, dtype=torch.double)
+        losses = losses + 0.03 * torch.randn(101, generator=generator, dtype=torch.double)
         smooth = losses.unfold(0, 5, 1).mean(dim=1)  # of the places 2 to 98
         rates = 10**u
         mistakes = {
