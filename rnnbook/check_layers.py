@@ -231,7 +231,7 @@ def two_loaders(make: Callable[[Tensor, int], tuple[Iterable[Tensor], Iterable[T
 
 
 def first_difference(find: Callable[[dict[str, Tensor], dict[str, Tensor]], str | None]) -> None:
-    """Check ``find(log, other) -> name`` of the first entry that differs in a bit, None where none does."""
+    """Check ``find(log, other) -> name`` of the first entry whose values differ, None where none do."""
     log = {"weights": torch.ones(2, 2), "order": torch.arange(4), "loss": torch.tensor(0.7)}
     log |= {"update": torch.tensor([0.1, torch.nan])}
     one_bit = torch.tensor(0.7).nextafter(torch.tensor(1.0))
@@ -247,8 +247,8 @@ def first_difference(find: Callable[[dict[str, Tensor], dict[str, Tensor]], str 
         if got == right:
             continue
         reasons = {
-            (None, "loss"): "a difference in the last bit counts: no tolerance",
-            ("update", None): "both hold NaN at the same place: compare bits, where NaN equals NaN",
+            (None, "loss"): "a difference in the last digit counts: no tolerance",
+            ("update", None): "both hold NaN at the same place: here NaN equals NaN",
         }
         told = reasons.get((got, right), f"expected {right!r}, got {got!r}")
         if got == "loss":
