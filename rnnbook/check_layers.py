@@ -133,12 +133,16 @@ def predicted_calls(predict: Callable[[int, int, int], float]) -> None:
     print("predicted_calls: right, for three loops")  # noqa: T201 (a check answers its reader)
 
 
-def weight_gradient(gradient: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
-    """Check ``gradient(delta (T, B, H), h_0 (B, H), outputs (T, B, H)) -> (H, H)``, that of weight_hh."""
+def weight_gradient(gradient: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> None:
+    """Check ``gradient(delta (T, B, H), h_0 (B, H), outputs (T, B, H), lengths (B,)) -> (H, H)``, weight_hh's."""
     generator = torch.Generator().manual_seed(0)
     delta, outputs = torch.randn(2, 5, 3, 4, dtype=torch.double, generator=generator)
     h_0 = torch.randn(3, 4, dtype=torch.double, generator=generator)
     before = torch.cat([h_0[None], outputs[:-1]])
+    lengths = torch.tensor([3, 5, 2])
+    ended = (torch.arange(5)[:, None] >= lengths)[:, :, None]
+    last = torch.arange(5)[:, None, None] == lengths[:, None] - 1
+    rubbish, delta = delta.masked_fill(ended, torch.nan), delta.masked_fill(ended, 0)
     right = torch.einsum("tbi,tbj->ij", delta, before)
     mistakes = {
         "h_t stands where h_(t-1) belongs": torch.einsum("tbi,tbj->ij", delta, outputs),
@@ -146,8 +150,12 @@ def weight_gradient(gradient: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Non
         "h_0 is forgotten": torch.einsum("tbi,tbj->ij", delta[1:], outputs[:-1]),
         "time runs the wrong way for one of the two": torch.einsum("tbi,tbj->ij", delta.flip(0), before),
         "a sum over the batch, not a mean": right / 3,
+        "the last step of each sequence is missing": torch.einsum("tbi,tbj->ij", delta * ~last, before),
     }
-    answer("weight_gradient", gradient(delta, h_0, outputs), right, mistakes, atol=1e-10)
+    got = gradient(rubbish, h_0, outputs, lengths)
+    if isinstance(got, Tensor) and got.isnan().any():
+        raise AssertionError("weight_gradient: what stands after an end is still there (0 times NaN is NaN)")
+    answer("weight_gradient", got, right, mistakes, atol=1e-10)
     print("weight_gradient: right, to ten decimals")  # noqa: T201 (a check answers its reader)
 
 

@@ -24,9 +24,25 @@ def calls(at_50, at_100, T):
     return at_100 + (T - 100) * step
 
 
-def gradient(delta, h_0, outputs):
+def real(delta, lengths):
+    return torch.arange(len(delta))[:, None] < lengths
+
+
+def gradient(delta, h_0, outputs, lengths):
     before = torch.cat([h_0[None], outputs[:-1]])
-    return delta.flatten(0, 1).T @ before.flatten(0, 1)
+    return delta[real(delta, lengths)].T @ before[real(delta, lengths)]
+
+
+def unmasked(delta, h_0, outputs, lengths):
+    return gradient(delta, h_0, outputs, 0 * lengths + len(delta))
+
+
+def multiplied(delta, h_0, outputs, lengths):
+    return unmasked(delta * real(delta, lengths)[:, :, None], h_0, outputs, lengths)
+
+
+def backwards(delta, h_0, outputs, lengths):
+    return unmasked(delta.nan_to_num(0).flip(0), h_0, outputs, lengths)
 
 
 def gru(keep="z", slope_n=True, slope_s=True, reset="a_hn", through_r=True, sign=1):
@@ -62,10 +78,13 @@ WRONG = {
     "is called, too": ("predicted_calls", lambda a, b, T: (b - a) / 50 * T),
     "calls of one time step": ("predicted_calls", lambda a, b, T: (b - a) / 50),
     "50 steps lie between": ("predicted_calls", lambda a, b, T: 2 * a - b + (b - a) / 100 * T),
-    "h_t stands where": ("weight_gradient", lambda d, h_0, h: gradient(d, h[0], torch.cat([h[1:], h[:1]]))),
+    "h_t stands where": ("weight_gradient", lambda d, h_0, h, n: gradient(d, h[0], torch.cat([h[1:], h[:1]]), n)),
     "rows belong to delta": ("weight_gradient", lambda *given: gradient(*given).T),
-    "h_0 is forgotten": ("weight_gradient", lambda d, h_0, h: gradient(d, 0 * h_0, h)),
-    "time runs the wrong way": ("weight_gradient", lambda d, h_0, h: gradient(d.flip(0), h_0, h)),
+    "h_0 is forgotten": ("weight_gradient", lambda d, h_0, h, n: gradient(d, 0 * h_0, h, n)),
+    "time runs the wrong way": ("weight_gradient", backwards),
+    "after an end is still there": ("weight_gradient", unmasked),
+    "0 times NaN is NaN": ("weight_gradient", multiplied),
+    "last step of each sequence": ("weight_gradient", lambda d, h_0, h, n: gradient(d, h_0, h, n - 1)),
     "not a mean": ("weight_gradient", lambda *given: gradient(*given) / 3),
     "z and 1 - z are exchanged": ("gru_backward", gru(keep="1 - z")),
     "slope 1 - n\\^2 is missing": ("gru_backward", gru(slope_n=False)),

@@ -67,7 +67,8 @@ def check_opening(notebook: NotebookNode) -> Iterator[str]:
     ):
         yield "opening: a second title"
     code = code_cells(notebook)
-    if not code or code[0].source != install_cell() or tags(code[0]) != ["remove-cell"]:
+    wanted = install_cell("\n".join(cell.source for cell in code))
+    if not code or code[0].source != wanted or tags(code[0]) != ["remove-cell"]:
         yield "opening: the first code cell is not the install cell, tagged remove-cell"
     if len(code) < 2 or "use_style()" not in code[1].source or "seed_everything(" not in code[1].source:
         yield "opening: the second code cell does not set style and seed"
@@ -266,6 +267,7 @@ PLANTED: list[tuple[str, str, Callable[[NotebookNode], object]]] = [
     ("opening", "no **Question**", _replace("**Question", "**Query")),
     ("opening", "a second title", _add_text("# Another title")),
     ("opening", "not the install cell", lambda nb: nb.cells.pop(1)),
+    ("opening", "not the install cell", _add_code('load("shop_reviews")')),  # without [chinese]
     ("opening", "does not set style and seed", _replace("use_style()", "None")),
     ("opening", "has 'pip install'", _add_code("%pip install somewhat")),
     ("sections", "the last three", _replace("## What to keep", "## Summary")),

@@ -220,7 +220,9 @@ def strip_generated(name: str, text: str) -> str:
     if name == "CITATION.cff":
         return re.sub(r"^ *(repository-code|url):.*$", "", text, flags=re.MULTILINE)
     if name.endswith(".ipynb"):
-        return text.replace(json.dumps(address.install_cell().splitlines()[-1]), "", 1)
+        return text.replace(
+            json.dumps(address.install_cell(text.replace('\\"', '"')).splitlines()[-1]), "", 1
+        )
     return text
 
 

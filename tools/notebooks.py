@@ -77,11 +77,12 @@ def run(path: Path) -> None:
     start = time.monotonic()
     name = path.relative_to(CHAPTERS).with_suffix("").as_posix()
     notebook = nbformat.read(path, as_version=4)
+    source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
             if "importlib.util" in cell.source and "remove-cell" in cell.metadata.get("tags", []):
-                cell.source = install_cell()
+                cell.source = install_cell(source)
     code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
 
     def progress(cell: NotebookNode, cell_index: int) -> None:  # noqa: ARG001 (nbclient calls by name)
