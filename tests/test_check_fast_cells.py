@@ -78,7 +78,10 @@ WRONG = {
     "is called, too": ("predicted_calls", lambda a, b, T: (b - a) / 50 * T),
     "calls of one time step": ("predicted_calls", lambda a, b, T: (b - a) / 50),
     "50 steps lie between": ("predicted_calls", lambda a, b, T: 2 * a - b + (b - a) / 100 * T),
-    "h_t stands where": ("weight_gradient", lambda d, h_0, h, n: gradient(d, h[0], torch.cat([h[1:], h[:1]]), n)),
+    "h_t stands where": (
+        "weight_gradient",
+        lambda d, h_0, h, n: gradient(d, h[0], torch.cat([h[1:], h[:1]]), n),
+    ),
     "rows belong to delta": ("weight_gradient", lambda *given: gradient(*given).T),
     "h_0 is forgotten": ("weight_gradient", lambda d, h_0, h, n: gradient(d, 0 * h_0, h, n)),
     "time runs the wrong way": ("weight_gradient", backwards),
