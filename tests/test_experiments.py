@@ -173,3 +173,15 @@ def test_the_promised_numbers_are_reached(name, task, words, score, seconds):
     assert len(row.values) == 5
     assert row.mean >= score
     assert max(row.train_cpu_seconds) <= seconds
+
+
+def test_the_layers_are_as_fast_and_as_small_as_said():
+    rows = {(row.task, row.metric): row for row in load_results("speed_layers") if "backward" in row.model}
+    for size in (128, 256):
+        least = {"GRU": 1.1, "RNN": 1.2, "LSTM": 0.75 if size == 128 else 0.85}
+        for kind, speed in least.items():
+            name = f"{kind}, H={size}"
+            assert len(rows[name, "speed_ratio"].values) >= 9
+            assert np.median(rows[name, "speed_ratio"].values) >= speed
+            assert np.median(rows[f"{name}, packed", "speed_ratio"].values) >= 1 / 1.25
+            assert np.median(rows[name, "memory_ratio"].values) <= 1.3
