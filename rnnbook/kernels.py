@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 Pair = tuple[Tensor, Tensor]
+Parts = list[Tensor]
 Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]  # weight_ih, weight_hh, bias_ih, bias_hh
 _MINUS_ONE = torch.tensor(-1.0)
 
@@ -62,18 +63,12 @@ class _Kernel:
 
     extra_buffers: tuple[str, ...] = ()
 
-    def forward(self, order: range, buffers: list[Tensor], start: list[Tensor], recurrent: Pair) -> None:
+    def forward(self, order: range, buffers: Parts, start: Parts, recurrent: Pair) -> None:
         """Fill the buffers from the state (batch, H) that the first step starts with: h, or h and c."""
         raise NotImplementedError
 
     def backward(
-        self,
-        order: range,
-        buffers: list[Tensor],
-        before: list[Tensor],
-        d_out: Tensor,
-        d_state: list[Tensor],
-        weight_hh: Tensor,
+        self, order: range, buffers: Parts, before: Parts, d_out: Tensor, d_state: Parts, weight_hh: Tensor
     ) -> Pair:
         """Take dh (and dc) back through the steps in place; ``before`` holds each step's old state."""
         raise NotImplementedError
@@ -85,23 +80,17 @@ class _Simple(_Kernel):
     def __init__(self, relu: bool) -> None:
         self.relu = relu
 
-    def forward(self, order: range, buffers: list[Tensor], start: list[Tensor], recurrent: Pair) -> None:
+    def forward(self, order: range, buffers: Parts, start: Parts, recurrent: Pair) -> None:
         out, h, weight = buffers[0].unbind(), start[0], recurrent[0].T
         for t in order:
             out[t].addmm_(h, weight)
             h = out[t].relu_() if self.relu else _finish_tanh(out[t].sigmoid_())
 
     def backward(
-        self,
-        order: range,
-        buffers: list[Tensor],
-        before: list[Tensor],  # noqa: ARG002 (the other kernels need it)
-        d_out: Tensor,
-        d_state: list[Tensor],
-        weight_hh: Tensor,
+        self, order: range, buffers: Parts, before: Parts, d_out: Tensor, d_state: Parts, weight_hh: Tensor
     ) -> Pair:
         h, dh = buffers[0], d_state[0]
-        local = (h > 0).to(h.dtype) if self.relu else torch.addcmul(-_MINUS_ONE, h, h, value=-1)
+        local = (h > 0).to(h.dtype) if self.relu else torch.addcmul(h.new_ones(()), h, h, value=-1)
         d_a, d_outs = local.unbind(), d_out.unbind()
         for t in order[::-1]:
             d_a[t].mul_(dh.add_(d_outs[t]))
@@ -114,7 +103,7 @@ class _LSTM(_Kernel):
 
     extra_buffers = ("c", "h")
 
-    def forward(self, order: range, buffers: list[Tensor], start: list[Tensor], recurrent: Pair) -> None:
+    def forward(self, order: range, buffers: Parts, start: Parts, recurrent: Pair) -> None:
         (h, c), weight = start, recurrent[0].T
         gates, cells, out = (buffer.unbind() for buffer in buffers)
         i, f, g, o = (part.unbind() for part in buffers[0].chunk(4, dim=2))
@@ -125,13 +114,7 @@ class _LSTM(_Kernel):
             h = _tanh(c, out[t]).mul_(o[t])
 
     def backward(
-        self,
-        order: range,
-        buffers: list[Tensor],
-        before: list[Tensor],
-        d_out: Tensor,
-        d_state: list[Tensor],
-        weight_hh: Tensor,
+        self, order: range, buffers: Parts, before: Parts, d_out: Tensor, d_state: Parts, weight_hh: Tensor
     ) -> Pair:
         (dh, dc), (gates, cells, _) = d_state, buffers
         i, f, g, o = gates.chunk(4, dim=2)
@@ -160,7 +143,7 @@ class _GRU(_Kernel):
 
     extra_buffers = ("a_hn", "h")
 
-    def forward(self, order: range, buffers: list[Tensor], start: list[Tensor], recurrent: Pair) -> None:
+    def forward(self, order: range, buffers: Parts, start: Parts, recurrent: Pair) -> None:
         h, (weight_hh, bias_hn) = start[0], recurrent
         cut = 2 * h.shape[1]
         weight_rz, weight_hn = weight_hh[:cut].T, weight_hh[cut:].T
@@ -173,13 +156,7 @@ class _GRU(_Kernel):
             h = torch.lerp(n[t], h, z[t], out=out[t])
 
     def backward(
-        self,
-        order: range,
-        buffers: list[Tensor],
-        before: list[Tensor],
-        d_out: Tensor,
-        d_state: list[Tensor],
-        weight_hh: Tensor,
+        self, order: range, buffers: Parts, before: Parts, d_out: Tensor, d_state: Parts, weight_hh: Tensor
     ) -> Pair:
         dh, (gates, a_hn, _) = d_state[0], buffers
         r, z, n = gates.chunk(3, dim=2)

@@ -62,6 +62,10 @@ class _Chunk(NamedTuple):
     before: int
     b_before: int
 
+    def order(self, reverse: bool) -> range:
+        """Go through the steps as the sequence is read."""
+        return range(self.steps)[::-1] if reverse else range(self.steps)
+
     def of(self, buffer: Tensor) -> Tensor:
         """View the rows of the chunk as (steps, b, features)."""
         return buffer[self.row : self.row + self.steps * self.b].view(self.steps, self.b, -1)
@@ -122,7 +126,7 @@ class _FastPass(torch.autograd.Function):
         chunks = _chunks(batch_sizes, reverse)
         for chunk in chunks:
             starts = [chunk.start(*pair) for pair in _kept(buffers, state)]
-            order = range(chunk.steps)[::-1] if reverse else range(chunk.steps)
+            order = chunk.order(reverse)
             views = [chunk.of(buffer) for buffer in buffers]
             kernel.forward(order, views, starts, recurrent)
             for part, (buffer, _) in zip(last, _kept(buffers, state), strict=True):
@@ -144,7 +148,7 @@ class _FastPass(torch.autograd.Function):
         d_bias_ih, d_bias_hh = (weight_hh.new_zeros(len(weight_hh)) for _ in range(2))
         for chunk in ctx.chunks[::-1]:
             before = [chunk.previous(*pair, ctx.reverse) for pair in _kept(buffers, state)]
-            order = range(chunk.steps)[::-1] if ctx.reverse else range(chunk.steps)
+            order = chunk.order(ctx.reverse)
             views = [chunk.of(buffer) for buffer in buffers]
             now = [part[: chunk.b] for part in d_state]
             args = (order, views, before, chunk.of(d_outputs), now, weight_hh)
