@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnbook.batches import Batches
+from rnnbook.classifier import ClassifierConfig, TextClassifier
 from rnnbook.corpus import Split, split_by_hash
 from rnnbook.datasets import load
-from rnnbook.models import ClassifierConfig, TextClassifier, pool
+from rnnbook.models import pool
 from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
 from rnnbook.results import Row, save_results, score_row
 from rnnbook.text import Vocab, tokenize

@@ -14,9 +14,9 @@ import argparse
 import torch
 
 from experiments.imdb import SMALL, Plan, collect
+from rnnbook.classifier import ClassifierConfig
 from rnnbook.corpus import split_by_hash
 from rnnbook.datasets import load
-from rnnbook.models import ClassifierConfig
 
 SENTENCES = Plan(
     model="LSTM, mean+max pooling",

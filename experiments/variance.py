@@ -22,9 +22,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from rnnbook.batches import Batches
+from rnnbook.classifier import ClassifierConfig, TextClassifier
 from rnnbook.corpus import Split, split_by_hash
 from rnnbook.datasets import load
-from rnnbook.models import ClassifierConfig, TextClassifier
 from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
 from rnnbook.results import Row, save_results, score_row
 from rnnbook.text import Vocab, tokenize

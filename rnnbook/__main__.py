@@ -22,11 +22,12 @@ NEEDED = (
 )
 OPTIONAL = {
     "snownlp": "the chapter on tensors, experiments",
+    "opencc": "the chapter on Chinese reviews",
     "jupyterlab": "make lab",
     "jupyter-book": "make book",
     "pytest": "make test",
 }
-FOR_EXPERIMENTS_ALONE = ("imdb", "peoples_daily")  # data sets that no chapter loads
+FOR_EXPERIMENTS_ALONE = ("imdb", "peoples_daily", "hotel_reviews")  # data sets that no chapter loads
 
 
 def report() -> str:

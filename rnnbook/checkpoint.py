@@ -90,7 +90,8 @@ class TrainingRun:
         """Begin with Adam and the recipe's schedule; ``generators`` are those that order the batches."""
         self.model, self.recipe = model, recipe
         self.generators = [generator for generator in generators if generator is not None]
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
+        # fused: one pass over the weights, several times faster where an embedding is large
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=True)
         self.schedule = None
         if recipe.schedule == "one-cycle":
             total = recipe.num_epochs * recipe.num_batches

@@ -8,12 +8,15 @@ import hashlib
 import io
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import chi2_contingency
 
 from rnnbook.text import normalize
 
@@ -21,6 +24,7 @@ Labels = npt.NDArray[np.int64]
 Positions = npt.NDArray[np.int64]
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _CLASS_NUMBER = re.compile(r"[0-9]{1,6}")
+_MAX_CLASSES = 100
 
 
 @dataclass(frozen=True)
@@ -41,33 +45,37 @@ class Split:
         return Split(tuple(self.texts[int(i)] for i in places), self.labels[places.astype(np.int64)])
 
 
-def read_texts(path: str | Path) -> tuple[tuple[str, ...], Labels]:
+def read_texts(
+    path: str | Path, *, text_column: str = "text", label_column: str = "label"
+) -> tuple[tuple[str, ...], Labels]:
     """Read a file of your own: ``(texts, labels (N,) int64)`` in the order of its rows.
 
-    A file ``.csv`` (commas) or ``.tsv`` (tabs) in UTF-8, whose first row names the columns; ``text``
-    and ``label`` must be among them. A field with a delimiter or a line end inside stands in double
+    A file ``.csv`` (commas) or ``.tsv`` (tabs) in UTF-8, whose first row names the columns; the two
+    that are read must be among them. A field with a delimiter or a line end inside stands in double
     quotes. Labels are class numbers from 0. Blank lines are passed over; every other row gives one
     text, and "NA" is a text like another.
 
     Raises ``ValueError`` with the number of the line where the row begins: for bytes that are not
     UTF-8, an open quote, a wrong number of columns, a text without a visible character, a label
-    that is no class number; without a line for another ending of the name or a file without texts.
+    that is no class number; without a line for another ending of the name, a file without texts,
+    and a label column that can be none: one label in all of several rows, more than 100 different
+    labels, or more than two with most of the rows having one for themselves, as numbers of rows do.
     """
     path = Path(path)
     delimiter = _DELIMITERS.get(path.suffix.lower())
     if delimiter is None:
         raise ValueError(f"{path.name}: expected a file whose name ends in .csv or .tsv")
     # newline="": csv finds the ends of rows itself, outside quotes and never at U+2028.
-    reader = csv.reader(io.StringIO(_decoded(path), newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(read_utf8(path), newline=""), delimiter=delimiter, strict=True)
     columns: list[str] = []
     rows: list[tuple[str, int]] = []
     line = 1
     try:
         for cells in reader:
             if not columns:
-                columns = _checked_columns(cells)
+                columns = _checked_columns(cells, text_column, label_column)
             elif cells:
-                rows.append(_checked_row(columns, cells))
+                rows.append(_checked_row(columns, cells, text_column, label_column))
             line = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(f"{path.name}, line {line}: {error}; is a quote open or not doubled?") from error
@@ -75,10 +83,27 @@ def read_texts(path: str | Path) -> tuple[tuple[str, ...], Labels]:
         raise ValueError(f"{path.name}, line {line}: {error}") from error
     if not rows:
         raise ValueError(f"{path.name}: expected a row of column names and rows of texts, found no text")
-    return tuple(text for text, _ in rows), np.array([label for _, label in rows], np.int64)
+    labels = [label for _, label in rows]
+    if fault := _fault_of_a_label_column(labels):
+        raise ValueError(
+            f"{path.name}: {label_column!r} is no label column: {fault}; the columns are {columns}"
+        )
+    return tuple(text for text, _ in rows), np.array(labels, np.int64)
 
 
-def _decoded(path: Path) -> str:
+def _fault_of_a_label_column(labels: list[int]) -> str | None:
+    counts = Counter(labels)
+    once = sum(count == 1 for count in counts.values())
+    faults = {
+        f"{labels[0]} in all {len(labels)} rows": len(counts) == 1 < len(labels),
+        f"{once} of {len(labels)} rows have one for themselves": len(counts) > 2 and 2 * once > len(labels),
+        f"{len(counts)} different ones, expected at most {_MAX_CLASSES}": len(counts) > _MAX_CLASSES,
+    }
+    return next((fault for fault, found in faults.items() if found), None)
+
+
+def read_utf8(path: Path) -> str:
+    """Read a whole file in UTF-8; ``ValueError`` with the line of the first byte that is none."""
     raw = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # or it would stand in the first column's name
     try:
         return raw.decode("utf-8")
@@ -89,21 +114,21 @@ def _decoded(path: Path) -> str:
         ) from error
 
 
-def _checked_columns(cells: list[str]) -> list[str]:
-    if any(cells.count(name) != 1 for name in ("text", "label")):
-        raise ValueError(f"expected a first row with the column names text and label, got {cells}")
+def _checked_columns(cells: list[str], text: str, label: str) -> list[str]:
+    if text == label or any(cells.count(name) != 1 for name in (text, label)):
+        raise ValueError(f"expected a first row with the column names {text} and {label}, got {cells}")
     return cells
 
 
-def _checked_row(columns: list[str], cells: list[str]) -> tuple[str, int]:
+def _checked_row(columns: list[str], cells: list[str], text: str, label: str) -> tuple[str, int]:
     if len(cells) != len(columns):
         raise ValueError(f"expected {len(columns)} columns, got {len(cells)}; quote a text with a delimiter")
     row = dict(zip(columns, cells, strict=True))
-    if not normalize(row["text"]).strip():
+    if not normalize(row[text]).strip():
         raise ValueError("the text is empty")
-    if not _CLASS_NUMBER.fullmatch(row["label"].strip()):
-        raise ValueError(f"expected a class number from 0 as label, got {row['label']!r}")
-    return row["text"], int(row["label"])
+    if not _CLASS_NUMBER.fullmatch(row[label].strip()):
+        raise ValueError(f"expected a class number from 0 as label, got {row[label]!r} (columns: {columns})")
+    return row[text], int(row[label])
 
 
 def duplicates(texts: Sequence[str]) -> int:
@@ -198,6 +223,50 @@ def split_texts(
                 f"give it a bigger share, or more texts of that class, or try another seed"
             )
     return train, val, test
+
+
+def check_parts(parts: Mapping[str, Split], label_names: Sequence[str]) -> None:
+    """Refuse training, validation and test parts, by their names, whose scores would mislead.
+
+    Raises ``ValueError`` for an empty part; for a label outside ``label_names``; for a part without
+    one of the classes; for texts that stand in two parts (by :func:`same_text_key`); and for two parts
+    in which the share of a class differs by more than a tenth *and* by more than chance explains, as
+    in a file that was sorted: Pearson's test of homogeneity (1900) at a level of one in a thousand.
+    """
+    counts = {name: _checked_counts(name, part, label_names) for name, part in parts.items()}
+    keys = {name: {same_text_key(text): text for text in part.texts} for name, part in parts.items()}
+    for one, other in combinations(parts, 2):
+        if leaked := [text for key, text in keys[other].items() if key in keys[one]]:
+            raise ValueError(
+                f"{len(leaked)} texts of the part {other} stand in {one} too, for example "
+                f"{leaked[0][:40]!r}: keep such texts in one part, as split_texts does"
+            )
+        table = np.stack([counts[one], counts[other]])
+        shares = table / table.sum(axis=1, keepdims=True)
+        worst = int(np.abs(shares[0] - shares[1]).argmax())
+        first, second = shares[:, worst]
+        if abs(first - second) > 0.1 and chi2_contingency(table).pvalue < 0.001:
+            raise ValueError(
+                f"the share of class {label_names[worst]} is {first:.0%} in the part {one} and {second:.0%} in "
+                f"{other}, more than chance explains: cut all texts anew, by split_texts"
+            )
+
+
+def _checked_counts(name: str, part: Split, label_names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Count the texts of each class, at least one of each."""
+    if not len(part):
+        raise ValueError(f"the part {name} is empty: give it a bigger share, or more texts")
+    labels, classes = _checked_labels(part.texts, part.labels), np.arange(len(label_names))
+    if len(unknown := np.setdiff1d(labels, classes)):
+        raise ValueError(
+            f"the part {name} holds label {unknown[0]}, expected 0 to {len(classes) - 1} for "
+            f"{', '.join(label_names)}: is that another column, or do the classes count from 1?"
+        )
+    if len(lacking := np.setdiff1d(classes, labels)):
+        raise ValueError(
+            f"the part {name} lacks class {label_names[lacking[0]]}: give it a bigger share, or cut by split_texts"
+        )
+    return np.bincount(labels)
 
 
 def _checked_labels(texts: Sequence[str], labels: Sequence[int] | Labels) -> Labels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -211,3 +212,55 @@ def draw_packed(sequences: Sequence[Sequence[object]], *, ax: Axes | None = None
     ax.text(-0.2, -1.23, "packed", fontsize=12, ha="right", va="center")
     ax.text(-0.2, -2.3, "batch_sizes", fontsize=11, ha="right", va="center")
     return ax
+
+
+def draw_failures(
+    statements: Sequence[str], failures: Sequence[tuple[int, str, bool]], *, ax: Axes | None = None
+) -> Axes:
+    """Draw a program as a column of short statements, and beside it where it fails: (line, what, loud).
+
+    Lines count from 0. The run goes down a wire: a loud failure cuts it, since the program stops there;
+    after a silent one it goes on, dashed, and is wrong. Raise ``ValueError`` for a line that is not there.
+    """
+    if bad := [line for line, _, _ in failures if not 0 <= line < len(statements)]:
+        raise ValueError(f"expected lines from 0 to {len(statements) - 1}, got {bad}")
+    beside = [[one for one in failures if one[0] == line] for line in range(len(statements))]
+    total, wire = sum(max(1, len(found)) for found in beside), 0.017 * max(map(len, statements)) + 0.075
+    if ax is None:
+        ax = plt.figure(figsize=(5.0, 0.41 * total + 0.6)).add_subplot()
+    ax.set_axis_off()
+    ax.set(xlim=(0, 1), ylim=(total - 0.4, -1.75))
+    y, silent = 0, False
+    for line, (statement, found) in enumerate(zip(statements, beside, strict=True)):
+        rows = max(1, len(found))
+        if line % 2 == 0:
+            ax.add_patch(Rectangle((0, y - 0.5), wire - 0.045, rows, facecolor="#F2F2F2"))
+        font = ["DejaVu Sans Mono", "Rnnbook Hei"]
+        ax.text(0.012, y + (rows - 1) / 2, statement, fontfamily=font, va="center")
+        for _, what, loud in found or [(line, "", False)]:
+            _wire(ax, wire, (y - 0.5, y), silent)
+            if what:
+                _mark(ax, wire, y, what, loud=loud)
+                silent |= not loud
+            if not loud:
+                _wire(ax, wire, (y, y + 0.5), silent)
+            y += 1
+    _mark(ax, 0.03, -1.3, "loud: stops", loud=True)
+    _mark(ax, 0.42, -1.3, "silent: goes on, wrong", loud=False)
+    return ax
+
+
+def _wire(ax: Axes, x: float, y: tuple[float, float], silent: bool) -> None:
+    look = {"color": BLUE, "dashes": (1.2, 0.8)} if silent else {"color": GREY, "linestyle": "-"}
+    ax.plot([x, x], y, linewidth=2.2, zorder=1, **look)
+
+
+def _mark(ax: Axes, x: float, y: float, what: str, *, loud: bool) -> None:
+    """Draw a stop sign for a failure that is loud, a hollow ring for a silent one, and what it is."""
+    look = (
+        {"marker": (8, 0, 22.5), "ms": 17, "mfc": ORANGE} if loud else {"marker": "o", "ms": 15, "mfc": "w"}
+    )
+    colour, sign, ink = (ORANGE, "!", "white") if loud else (BLUE, "⋯", BLUE)
+    ax.plot([x], [y], color=colour, mew=2, **look)  # type: ignore[arg-type]
+    ax.text(x, y, sign, ha="center", va="center", weight="bold", color=ink)
+    ax.text(x + 0.042, y, fill(what, int(60 * (0.96 - x))), va="center", color=colour, linespacing=1.05)

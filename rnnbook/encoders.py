@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from rnnbook.batches import check_lengths
+from rnnbook.layers import GRU, RNN
 
-LAYERS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {
-    "rnn": nn.RNN,
-    "lstm": nn.LSTM,
-    "gru": nn.GRU,
-}
+# The same functions as torch.nn's, so the faster ones: on a CPU, at the sizes of this book, ours for GRU
+# and RNN, and for the LSTM, in small batches, PyTorch's.
+LAYERS: dict[str, type[RNN | nn.LSTM | GRU]] = {"rnn": RNN, "lstm": nn.LSTM, "gru": GRU}
 
 
 def check_padded(x: Tensor, lengths: Tensor) -> None:
@@ -61,6 +60,7 @@ class RecurrentStack(nn.Module):
             raise ValueError(f"unknown rnn_type {rnn_type!r}; known: {', '.join(LAYERS)}")
         if num_layers < 1:
             raise ValueError(f"expected num_layers of at least 1, got {num_layers}")
+        self.bidirectional = bidirectional
         self.output_size = hidden_size * (2 if bidirectional else 1)
         sizes = [input_size] + [self.output_size] * (num_layers - 1)
         kind = LAYERS[rnn_type]
@@ -74,7 +74,7 @@ class RecurrentStack(nn.Module):
         check_padded(x, lengths)
         for depth, layer in enumerate(self.forwards):
             y = layer(x)[0]
-            if len(self.backwards):
+            if self.bidirectional:
                 back = self.backwards[depth](reverse_real(x, lengths))[0]
                 y = torch.cat([y, reverse_real(back, lengths)], dim=-1)
             x = y
@@ -166,3 +166,30 @@ def make_encoder(
     if kind not in ENCODERS:
         raise ValueError(f"unknown encoder {kind!r}; known: {', '.join(ENCODERS)}")
     return RecurrentStack(kind.removeprefix("bi"), input_size, hidden_size, bidirectional=kind == "bilstm")
+
+
+def in_windows(encoder: Encoder, x: Tensor, lengths: Tensor, window: int | None) -> Tensor:
+    """Let an encoder start anew every ``window`` steps of x (B, T, I): outputs (B, T, H).
+
+    The windows of a row are read side by side, as rows of one bigger batch: no step knows of another
+    window, and no more than ``window`` steps are taken one after the other. A row is cut at the same places
+    in whatever batch it stands; its last window may be shorter, and windows of padding alone are not run.
+    Without a window the encoder reads whole rows. Raises ``ValueError`` for a window below 1.
+    """
+    check_padded(x, lengths)
+    if window is None:
+        outputs: Tensor = encoder(x, lengths)
+        return outputs
+    if window < 1:
+        raise ValueError(f"expected a window of at least one time step, got {window}")
+    batch_size, seq_len, _ = x.shape
+    window = min(window, seq_len)
+    count = math.ceil(seq_len / window)
+    starts = window * torch.arange(count, device=lengths.device)
+    parts = (lengths[:, None] - starts).clamp(0, window).flatten()  # real steps of each window, (B * count,)
+    rows = nn.functional.pad(x, (0, 0, 0, count * window - seq_len)).reshape(-1, window, x.shape[2])
+    filled = parts > 0
+    read = encoder(rows[filled], parts[filled])
+    outputs = read.new_zeros(len(rows), window, read.shape[2])
+    outputs[filled] = read
+    return outputs.reshape(batch_size, count * window, -1)[:, :seq_len]

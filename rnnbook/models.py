@@ -1,21 +1,14 @@
-"""Models assembled from layers, and their files."""
+"""From the outputs of all time steps to one vector a sequence, and a model with any encoder before it."""
 
 from __future__ import annotations
-
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from rnnbook.batches import check_lengths, length_mask, pad_sequences, shorten
+from rnnbook.batches import length_mask
 from rnnbook.encoders import Encoder, RecurrentStack, check_padded
-from rnnbook.files import load_tensors, save_tensors
-from rnnbook.text import Vocab, check_ids, tokenize
+from rnnbook.text import check_ids
 
-LONGEST = 10_000  # tokens of a text that is classified without max_len
 POOLINGS = ("last", "mean", "max", "mean+max")
 
 
@@ -44,10 +37,59 @@ def pool(outputs: Tensor, lengths: Tensor, how: str, *, bidirectional: bool = Fa
     return torch.cat(parts, dim=1)
 
 
+class AttentionPooling(nn.Module):
+    r"""A weighted mean over the real steps, whose weights are learnt (Bahdanau et al., 2015; Yang et al., 2016).
+
+    .. math:: e_t = v \cdot \tanh(W h_t + b), \qquad \alpha = \mathrm{softmax}(e_1 \ldots e_{length})
+    """
+
+    def __init__(self, size: int) -> None:
+        """Take the number of features of an output; W is square, as in the paper."""
+        super().__init__()
+        self.hidden = nn.Linear(size, size)
+        self.score = nn.Linear(size, 1, bias=False)
+
+    def weights(self, outputs: Tensor, lengths: Tensor) -> Tensor:
+        """Return α (B, T) for outputs (B, T, H): each row has the sum 1, and zeros in the padding."""
+        check_padded(outputs, lengths)
+        padding = ~length_mask(lengths, outputs.shape[1])
+        scores: Tensor = self.score(self.hidden(outputs).tanh()).squeeze(2)
+        return scores.masked_fill(padding, -torch.inf).softmax(dim=1)
+
+    def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
+        """Take outputs (B, T, H) and lengths (B,); return (B, H). What stands in the padding is not read."""
+        check_padded(outputs, lengths)
+        padding = ~length_mask(lengths, outputs.shape[1]).unsqueeze(2)  # (B, T, 1)
+        real = outputs.masked_fill(padding, 0.0)  # or a NaN there, times its weight 0, would be NaN
+        return (self.weights(real, lengths).unsqueeze(2) * real).sum(dim=1)
+
+
+class Pooling(nn.Module):
+    """:func:`pool` as a part of a model, with a fifth way: ``"attention"``, an :class:`AttentionPooling`."""
+
+    known = (*POOLINGS, "attention")
+
+    def __init__(self, how: str, size: int, *, bidirectional: bool = False) -> None:
+        """Take outputs of ``size`` features. Raises ``ValueError`` for another word than ``Pooling.known``."""
+        super().__init__()
+        if how not in self.known:
+            raise ValueError(f"unknown pooling {how!r}; known: {', '.join(self.known)}")
+        self.how, self.bidirectional = how, bidirectional
+        self.output_size = size * (2 if how == "mean+max" else 1)
+        self.attention = AttentionPooling(size) if how == "attention" else None
+
+    def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
+        """Take outputs (B, T, H) and lengths (B,); return (B, ``output_size``)."""
+        if self.attention is None:
+            return pool(outputs, lengths, self.how, bidirectional=self.bidirectional)
+        vectors: Tensor = self.attention(outputs, lengths)
+        return vectors
+
+
 class SequenceModel(nn.Module):
     """Any encoder between an optional embedding and a linear read-out: one model for the comparison.
 
-    ``pooling`` is one of ``POOLINGS``, for one answer a sequence, or ``"every"``, for one a time step.
+    ``pooling`` is one of ``Pooling.known``, for one answer a sequence, or ``"every"``, for one a time step.
     """
 
     def __init__(
@@ -60,11 +102,15 @@ class SequenceModel(nn.Module):
     ) -> None:
         """Raise ``ValueError`` for an unknown ``pooling``."""
         super().__init__()
-        if pooling not in (*POOLINGS, "every"):
-            raise ValueError(f"unknown pooling {pooling!r}; known: {', '.join(POOLINGS)}, every")
-        self.encoder, self.pooling, self.embedding = encoder, pooling, embedding
-        self.bidirectional = isinstance(encoder, RecurrentStack) and len(encoder.backwards) > 0
-        self.readout = nn.Linear(encoder.output_size * (2 if pooling == "mean+max" else 1), num_outputs)
+        if pooling not in (*Pooling.known, "every"):
+            raise ValueError(f"unknown pooling {pooling!r}; known: {', '.join(Pooling.known)}, every")
+        self.encoder, self.embedding = encoder, embedding
+        size, bidirectional = (
+            encoder.output_size,
+            isinstance(encoder, RecurrentStack) and encoder.bidirectional,
+        )
+        self.pooling = None if pooling == "every" else Pooling(pooling, size, bidirectional=bidirectional)
+        self.readout = nn.Linear(self.pooling.output_size if self.pooling else size, num_outputs)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Take x (B, T, I), or tokens (B, T) with an embedding; without lengths (B,) every row is full.
@@ -78,164 +124,9 @@ class SequenceModel(nn.Module):
         if lengths is None:
             lengths = torch.full((len(x),), x.shape[1])
         outputs = self.encoder(x, lengths)  # (B, T, H)
-        if self.pooling == "every":
+        if self.pooling is None:
             chosen = outputs[length_mask(lengths, outputs.shape[1])]
         else:
-            chosen = pool(outputs, lengths, self.pooling, bidirectional=self.bidirectional)
+            chosen = self.pooling(outputs, lengths)
         answers: Tensor = self.readout(chosen)
         return answers
-
-
-@dataclass(frozen=True)
-class ClassifierConfig:
-    """All that is needed to build a :class:`TextClassifier` anew, apart from its weights.
-
-    ``word_dropout`` replaces that share of tokens by the unknown one while training; ``dropout`` acts
-    on the embedded tokens, one mask for all time steps (Gal and Ghahramani, 2016), and on the pooled
-    vector. ``vocab_hash`` is the fingerprint of the vocabulary, once the classifier was saved with one.
-    """
-
-    vocab_size: int
-    embedding_dim: int = 32
-    hidden_size: int = 32
-    num_classes: int = 2
-    rnn_type: str = "lstm"
-    num_layers: int = 1
-    bidirectional: bool = False
-    pooling: str = "mean+max"
-    dropout: float = 0.0
-    word_dropout: float = 0.0
-    vocab_hash: str = ""
-
-
-class TextClassifier(nn.Module):
-    """Embedding → recurrent layer → pooling over the real time steps → linear read-out."""
-
-    def __init__(self, config: ClassifierConfig) -> None:
-        """Raise ``ValueError`` for an unknown ``rnn_type`` or ``pooling``, or an impossible share."""
-        super().__init__()
-        if config.pooling not in POOLINGS:
-            raise ValueError(f"unknown pooling {config.pooling!r}; known: {', '.join(POOLINGS)}")
-        if not 0.0 <= config.word_dropout < 1.0:
-            raise ValueError(f"expected a word_dropout from 0 to below 1, got {config.word_dropout}")
-        self.config = config
-        self.embedding = nn.Embedding(
-            config.vocab_size, config.embedding_dim, padding_idx=Vocab.padding_index
-        )
-        nn.init.normal_(self.embedding.weight, std=0.1)
-        self.rnn = RecurrentStack(
-            config.rnn_type,
-            config.embedding_dim,
-            config.hidden_size,
-            num_layers=config.num_layers,
-            bidirectional=config.bidirectional,
-        )
-        width = self.rnn.output_size * (2 if config.pooling == "mean+max" else 1)
-        self.dropout = nn.Dropout(config.dropout)
-        self.readout = nn.Linear(width, config.num_classes)
-
-    def embed(self, tokens: Tensor) -> Tensor:
-        """Look up tokens (B, T): (B, T, E)."""
-        if self.training and self.config.word_dropout:
-            dropped = torch.rand(tokens.shape, device=tokens.device) < self.config.word_dropout
-            tokens = tokens.masked_fill(dropped & (tokens != Vocab.padding_index), Vocab.unknown_index)
-        vectors: Tensor = self.embedding(tokens)
-        mask: Tensor = self.dropout(vectors.new_ones(len(tokens), 1, vectors.shape[2]))
-        return vectors * mask
-
-    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Take tokens (B, T) and lengths (B,); return logits (B, num_classes).
-
-        Raises ``TypeError`` or ``ValueError`` for ids outside the vocabulary, for lengths that do not
-        fit, and for lengths on the wrong rows: a token lies behind its row's length, or padding before.
-        """
-        if tokens.ndim != 2:
-            raise ValueError(f"expected tokens of shape (batch, time), got {tuple(tokens.shape)}")
-        check_ids(tokens, self.config.vocab_size)
-        check_lengths(lengths, *tokens.shape)
-        misplaced = (length_mask(lengths, tokens.shape[1]) != (tokens != Vocab.padding_index)).any(dim=1)
-        if misplaced.any():
-            row = int(misplaced.nonzero()[0])
-            raise ValueError(
-                f"row {row}: its length is {int(lengths[row])}, but its tokens end elsewhere; these lengths "
-                f"seem to belong to other rows: give tokens and lengths of one pad_sequences, in one order"
-            )
-        outputs = self.rnn(self.embed(tokens), lengths)  # (B, T, H)
-        logits: Tensor = self.readout(
-            self.dropout(pool(outputs, lengths, self.config.pooling, bidirectional=self.config.bidirectional))
-        )
-        return logits
-
-
-def _check_vocab(config: ClassifierConfig, vocab: Vocab) -> None:
-    """Refuse a vocabulary that is not the model's (``ValueError``)."""
-    if len(vocab) != config.vocab_size:
-        raise ValueError(f"the model has {config.vocab_size} tokens, this vocabulary {len(vocab)}")
-    if config.vocab_hash not in ("", vocab.fingerprint()):
-        raise ValueError(
-            "this is not the model's vocabulary: the same size, but another order or other tokens"
-        )
-
-
-def save_classifier(path: str | Path, model: TextClassifier, vocab: Vocab) -> None:
-    """Write weights, sizes and vocabulary into one safetensors file, with a hash of them all.
-
-    The file is written beside its place and moved there when it is whole. Raises ``ValueError``
-    when the vocabulary is not the one that the model was built for.
-    """
-    _check_vocab(model.config, vocab)
-    config = replace(model.config, vocab_hash=vocab.fingerprint())
-    metadata = {
-        "config": json.dumps(asdict(config)),
-        "vocab": json.dumps(vocab.tokens, ensure_ascii=False),
-    }
-    save_tensors(Path(path), model.state_dict(), metadata)
-
-
-def load_classifier(path: str | Path) -> tuple[TextClassifier, Vocab]:
-    """Read a file of :func:`save_classifier`; return the model, ready to predict, and its vocabulary.
-
-    No code in the file is run. Raises ``FileNotFoundError``, or ``ValueError`` for a file that is cut
-    off, changed, or of another kind.
-    """
-    tensors, metadata = load_tensors(Path(path), "save the model again")
-    if not {"config", "vocab"} <= metadata.keys():
-        raise ValueError(f"{path} was not written by save_classifier: save the model again")
-    model = TextClassifier(ClassifierConfig(**json.loads(metadata["config"])))
-    model.load_state_dict(tensors)
-    return model.eval(), Vocab(tuple(json.loads(metadata["vocab"])))
-
-
-@torch.no_grad()
-def classify(
-    model: TextClassifier, vocab: Vocab, texts: Sequence[str], *, max_len: int | None = None, last: int = 0
-) -> Tensor:
-    """Return the probability of each class for each text, shape (N, num_classes).
-
-    ``max_len`` and ``last`` shorten each text as in training (:func:`rnnbook.text.shorten`). Raises
-    ``TypeError`` for one bare string and ``ValueError`` for a text that the model can know nothing
-    about: empty, or without a single known token; also for another vocabulary than the model's.
-    """
-    if isinstance(texts, str):
-        raise TypeError("expected a list of texts, got one str: write [text]")
-    _check_vocab(model.config, vocab)
-    sequences = []
-    for i, text in enumerate(texts):
-        tokens = tokenize(text)
-        if max_len is None and len(tokens) > LONGEST:
-            raise ValueError(
-                f"text {i} has {len(tokens):,} tokens: give max_len, or cut texts above {LONGEST:,} yourself"
-            )
-        ids = shorten(vocab.encode(tokens), max_len, last)
-        if not len(ids):
-            raise ValueError(f"text {i} is empty: there is nothing to classify in {text!r}")
-        if not (ids != vocab.unknown_index).any():
-            raise ValueError(
-                f"text {i}: none of its {len(ids)} tokens is in the vocabulary, starting {text[:30]!r}"
-            )
-        sequences.append(ids)
-    was_training = model.training
-    model.eval()
-    probabilities: Tensor = model(*pad_sequences(sequences)).softmax(dim=1)
-    model.train(was_training)
-    return probabilities

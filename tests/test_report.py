@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from rnnbook import __main__ as main
-from rnnbook import __version__, datasets
+from rnnbook import __version__, datasets, origins
 from rnnbook.datasets import sources
 
 ROOT = Path(__file__).parent.parent
@@ -34,9 +34,9 @@ def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
             raise PackageNotFoundError(name)
         return found(name)
 
-    found = datasets.files
+    found = origins.files
     monkeypatch.setattr(main, "version", listed)
-    monkeypatch.setattr(datasets, "files", held)
+    monkeypatch.setattr(origins, "files", held)
     monkeypatch.delenv("RNNBOOK_DATA", raising=False)
     monkeypatch.setattr("pooch.os_cache", lambda _: Path("no such folder"))
 

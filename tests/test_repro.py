@@ -101,7 +101,7 @@ def test_the_stopwatch_stops_at_an_error_too():
     assert watch.seconds > 0
 
 
-@pytest.mark.parametrize("name", ["train.py", "book.mplstyle"])
+@pytest.mark.parametrize("name", ["train.py", "book.mplstyle", "challenge.csv"])
 def test_the_source_hash_sees_each_file_and_its_name_but_no_line_ends(tmp_path, monkeypatch, name):
     copy = tmp_path / "rnnbook"
     shutil.copytree(Path(repro.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))

@@ -9,7 +9,7 @@ import pytest
 
 from rnnbook import results
 from rnnbook.evaluate import seed_interval, wilson_interval
-from rnnbook.results import Row, Table, find_results, load_results, save_results, score_row
+from rnnbook.results import Row, Table, find_results, load_record, load_results, save_results, score_row
 
 
 def row(values=(0.8, 0.9), **changes) -> Row:
@@ -45,6 +45,7 @@ def test_a_record_comes_back_as_it_was(tmp_path, monkeypatch):
     assert record["plans"] == {"a": 1}
     assert {"date", "versions", "hardware", "rows"} <= record.keys()
     assert rows[1].train_cpu_seconds == [3.1]
+    assert load_record("trial") == record
 
 
 @pytest.mark.parametrize("installed", [True, False])

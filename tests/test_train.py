@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rnnbook.batches import Batches
 from rnnbook.checkpoint import History
-from rnnbook.models import ClassifierConfig, TextClassifier
+from rnnbook.classifier import ClassifierConfig, TextClassifier
 from rnnbook.repro import seed_everything
 from rnnbook.train import (
     Stream,

@@ -1,0 +1,3 @@
+"""Checks of the exercises on application: failures, explanations, Chinese."""
+
+from __future__ import annotations
