@@ -15,7 +15,8 @@ in which a reader would meet them; that order is measured. A *failure* is a caus
 not exist are one, and what stops nothing is one where a measurement shows it. Counted so, there are eight,
 in the order of the first interpreter named. ``load_record("article_listing")`` has them under ``failures``,
 what is no failure under ``remarks``, the messages of the untouched listings under ``verbatim``, and the order
-of all stops under ``runs``. The rows are a control: the mended network trained on the labels of a coin,
+of all stops under ``runs``, and what was said about ``input_length`` under ``warnings`` (nothing: it is
+``None``). The rows are a control: the mended network trained on the labels of a coin,
 scored on the sentences it has seen, as the article does, and on others.
 """
 

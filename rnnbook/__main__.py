@@ -27,7 +27,7 @@ OPTIONAL = {
     "jupyter-book": "make book",
     "pytest": "make test",
 }
-FOR_EXPERIMENTS_ALONE = ("imdb", "peoples_daily", "hotel_reviews")  # data sets that no chapter loads
+FOR_EXPERIMENTS_ALONE = ("imdb", "hotel_reviews")  # data sets that no chapter loads
 
 
 def report() -> str:

@@ -1,3 +1,127 @@
 """Checks of the exercises on application: failures, explanations, Chinese."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from rnnbook.check import answer, close
+
+
+def loud_or_silent(first: str, second: str, third: str) -> None:
+    """Check three guesses, ``"loud"`` or ``"silent"``, of the chapter on the article's network."""
+    why = (
+        ("silent", "(4, 1) less (4,) is (4, 4): each answer meets the labels of all texts, without a word"),
+        ("loud", "rows are counted from 0, so the last of 64 is 63: 64 is refused"),
+        ("silent", "every row has a last column; in a short one it was computed from padding"),
+    )
+    for (right, reason), guess in zip(why, (first, second, third), strict=True):
+        if guess not in ("loud", "silent"):
+            raise AssertionError(f"loud_or_silent: expected 'loud' or 'silent', got {guess!r}")
+        if guess != right:
+            raise AssertionError(f"loud_or_silent: {reason}")
+    print("loud_or_silent: right, all three")  # noqa: T201 (a check answers its reader)
+
+
+def last_real_state(last: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Check ``last(outputs (B, T, H), lengths (B,)) -> (B, H)``: the state where each text ends."""
+    outputs = torch.randn(4, 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    lengths, rows = torch.tensor([3, 1, 5, 4]), torch.arange(4)
+    mistakes = {
+        "that is the last column, text or not": outputs[:, -1],
+        "one step too far: the first token is in column 0": outputs[rows, lengths],
+        "that is the state after the first token": outputs[:, 0],
+        "(B, B, H), each row at the end of every text: number the rows too": outputs[:, lengths - 1],
+    }
+    answer("last_real_state", last(outputs.clone(), lengths), outputs[rows, lengths - 1], mistakes)
+    outputs[torch.arange(6) >= lengths[:, None]] = torch.nan
+    if last(outputs.clone(), lengths).isnan().any():
+        raise AssertionError("last_real_state: NaN comes through (0 * NaN is NaN): pick, do not add")
+    print("last_real_state: right, whatever stands in the padding")  # noqa: T201 (a check answers its reader)
+
+
+def leaks(lines: set[int]) -> None:
+    """Check in which of six lines the test sentences have a say that they must not have."""
+    wrong = {
+        2: "the vocabulary is built of all texts, so it knows words that only the test has",
+        5: "the test chooses the epoch, which makes its score too high",
+    }
+    for line in sorted(set(lines) ^ wrong.keys()):
+        missing = f"is missing: {wrong.get(line)}"
+        raise AssertionError(f"leaks: line {line} {missing if line in wrong else 'is in order'}")
+    print("leaks: right, both of them")  # noqa: T201 (a check answers its reader)
+
+
+def to_report(choose: Callable[..., float]) -> None:
+    """Check ``choose(train, val, test) -> one number``, of the accuracies after each epoch."""
+    train, val, test = ([0.71, 0.84, 0.93, 0.98], [0.72, 0.78, 0.77, 0.76], [0.70, 0.75, 0.79, 0.74])
+    mistakes = {
+        "that is a score on the training sentences": train[-1],
+        "this number has chosen the epoch, so it is too high: report the test": max(val),
+        "the test has chosen the epoch: let validation do it": max(test),
+        "that is the last epoch, but validation has chosen another": test[-1],
+    }
+    wrong = {sentence: torch.tensor(number) for sentence, number in mistakes.items()}
+    got = torch.tensor(float(choose(train, val, test)))
+    answer("to_report", got, torch.tensor(test[1]), wrong, atol=1e-4)
+    print("to_report: right")  # noqa: T201 (a check answers its reader)
+
+
+def integrated_linear(shares: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+    """Check ``shares(w (F,), x (N, F), baseline (F,)) -> (N, F)``: integrated gradients of w · x + b."""
+    generator = torch.Generator().manual_seed(0)
+    w, baseline, *rows = torch.randn(6, 5, generator=generator, dtype=torch.double)
+    x = torch.stack(rows)
+    mistakes = {
+        "the baseline is missing: that is gradient × input": w * x,
+        "the vectors are missing: that is the gradient alone": w.expand(4, 5),
+        "the gradient is missing": x - baseline,
+        "the signs are turned round: it goes from the baseline to x": w * (baseline - x),
+        "summed over the features: expected one share for each": (w * (x - baseline)).sum(dim=1),
+    }
+    answer("shares", shares(w, x, baseline), w * (x - baseline), mistakes)
+    print("integrated_linear: right, and its sum is f(x) - f(baseline)")  # noqa: T201 (a check answers its reader)
+
+
+def temperature(value: float) -> None:
+    """Check the temperature of a model that always says 0.99 and is right on three of four."""
+    right = math.log(99) / math.log(3)
+    mistakes = {
+        "that is the quotient of the probabilities: T divides the log-odds": 0.99 / 0.75,
+        "upside down: log-odds divided by T must become smaller": 1 / right,
+        "that is the quotient of log p: take log p / (1 - p)": math.log(0.99) / math.log(0.75),
+        "that is the quotient of the odds: take their logarithms": 33.0,
+    }
+    known = {sentence: torch.tensor(wrong) for sentence, wrong in mistakes.items()}
+    answer("temperature", torch.as_tensor(float(value)), torch.tensor(right), known, atol=0.01)
+    print("temperature: right")  # noqa: T201 (a check answers its reader)
+
+
+def most_of_four(count: int) -> None:
+    """Check how many of "good", "bad", "not good", "not bad" a sum of word weights can get right."""
+    if count == 4:
+        raise AssertionError("most_of_four: add the conditions of the two pairs: they contradict each other")
+    if count == 2:
+        raise AssertionError("most_of_four: that is without a weight for 'not'; with one, more is possible")
+    close("most_of_four", torch.tensor(float(count)), torch.tensor(3.0))
+    print("most_of_four: right, three and no more")  # noqa: T201 (a check answers its reader)
+
+
+def without_unit(remove: Callable[[Tensor, int], Tensor]) -> None:
+    """Check ``remove(weight (2, 2H), unit) -> (2, 2H)``: a unit taken out of mean and maximum, not in place."""
+    weight = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
+    given, parts = weight.clone(), {"right": [2, 6], "mean": [2], "max": [6], "pair": [2, 3], "row": []}
+    made = {name: weight.index_fill(1, torch.tensor(at).long(), 0.0) for name, at in parts.items()}
+    mistakes = {
+        "the unit is still in the maximum: the second half of the columns": made["mean"],
+        "the unit is still in the mean: the first half of the columns": made["max"],
+        "mean and maximum do not lie side by side: the second is H columns further": made["pair"],
+        "nothing was removed": made["row"],
+    }
+    answer("weight", remove(given, 2), made["right"], mistakes)
+    if not torch.equal(given, weight):
+        raise AssertionError("without_unit: the weight that was given has changed: clone it first")
+    print("without_unit: right")  # noqa: T201 (a check answers its reader)

@@ -145,7 +145,7 @@ def test_budget_has_a_mark_a_model_and_the_best_so_far(ax):
 
 
 def test_labels_of_the_budget_meet_neither_each_other_nor_a_mark(ax):
-    close = [row("t", f"model {k}", 0.9 + k / 1000, 0.895, 0.91, (10.0 + k,)) for k in range(5)]
+    close = [row("t", f"model {k}", 0.9, 0.895, 0.905, (10 + k / 10,)) for k in range(5)]
     charts_text.plot_budget(close, ax=ax)
     ax.figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in ax.texts if "model" in text.get_text()]

@@ -197,7 +197,11 @@ def test_a_sum_adds_the_path_and_the_mean_of_the_networks():
         for model, values in odds.items()
     ]
     total = imdb.sum_up("sum", parts, test)  # log-odds 0.5, 2, 1: the second is wrong
-    assert (total.accuracy, total.train_cpu_seconds, total.num_parameters) == (pytest.approx(2 / 3), 30.0, 300)
+    assert (total.accuracy, total.train_cpu_seconds, total.num_parameters) == (
+        pytest.approx(2 / 3),
+        30.0,
+        300,
+    )
 
 
 @pytest.mark.parametrize(("model", "longest"), [(imdb.NBSVM, 2), (imdb.NGRAMS, 3)])
