@@ -125,3 +125,36 @@ def without_unit(remove: Callable[[Tensor, int], Tensor]) -> None:
     if not torch.equal(given, weight):
         raise AssertionError("without_unit: the weight that was given has changed: clone it first")
     print("without_unit: right")  # noqa: T201 (a check answers its reader)
+
+
+def log_odds(compute: Callable[[Tensor], Tensor]) -> None:
+    """Check ``compute(logits (N, 2)) -> (N,)``: the log-odds of class 1, which may be added."""
+    logits = torch.tensor([[0.3, -1.2], [-0.7, 2.5], [1.1, 0.4], [-150.0, 150.0]], dtype=torch.double)
+    p = logits.softmax(dim=1)[:, 1]
+    mistakes = {
+        "those are the odds against: logit 1 less logit 0": logits[:, 0] - logits[:, 1],
+        "those are probabilities, and they do not add up": p,
+        "that is log p; the odds are p / (1 - p)": p.log(),
+        "that is one logit; only the difference of the two says anything": logits[:, 1],
+        "the logits, not the probabilities, are logarithms: take their difference": p - (1 - p),
+    }
+    got = compute(logits.clone())
+    if got.shape == p.shape and not got.isfinite().all():
+        raise AssertionError("log_odds: infinite where the network is sure: use the logits, p rounds to 1")
+    answer("log_odds", got, logits[:, 1] - logits[:, 0], mistakes)
+    print("log_odds: right")  # noqa: T201 (a check answers its reader)
+
+
+def any_false_mark(probability: Callable[[int], float]) -> None:
+    """Check ``probability(k)``: at least one of k intervals of 95 % leaves out zero, by chance alone."""
+    counts = (1, 2, 20, 33)
+    mistakes = {
+        "that is the number to expect; it passes 1 at twenty": [0.05 * k for k in counts],
+        "that is the probability of no false mark at all": [0.95**k for k in counts],
+        "that is the probability that all are false": [0.05**k for k in counts],
+        "5 % holds for one interval: there are k": [0.05 for _ in counts],
+    }
+    wrong = {sentence: torch.tensor(numbers) for sentence, numbers in mistakes.items()}
+    got = torch.tensor([float(probability(k)) for k in counts])
+    answer("any_false_mark", got, torch.tensor([1 - 0.95**k for k in counts]), wrong, atol=1e-4)
+    print("any_false_mark: right")  # noqa: T201 (a check answers its reader)

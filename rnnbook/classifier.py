@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from rnnbook.files import load_tensors, save_tensors
 from rnnbook.models import Pooling
 from rnnbook.text import Vocab, check_ids, check_sequences, normalize, tokenize
 
+Cut = Callable[[str], list[str]]
 LONGEST = 10_000  # tokens of a text that is classified without max_len
 
 
@@ -28,7 +29,8 @@ class ClassifierConfig:
     ``word_dropout`` replaces that share of tokens by the unknown one while training; ``dropout`` acts
     on the embedded tokens, one mask for all time steps (Gal and Ghahramani, 2016), and on the pooled
     vector. With a ``window`` the recurrent layer starts anew every so many tokens; pooling goes over the
-    whole text all the same. ``pooling`` is one of ``Pooling.known``. ``vocab_hash`` is the fingerprint of the vocabulary, once the classifier was saved with one.
+    whole text all the same. ``pooling`` is one of ``Pooling.known``. ``vocab_hash`` is the fingerprint
+    of the vocabulary, once the classifier was saved with one.
     """
 
     vocab_size: int
@@ -171,9 +173,9 @@ def load_classifier(path: str | Path) -> tuple[TextClassifier, Vocab]:
     return model.eval(), Vocab(tuple(json.loads(metadata["vocab"])))
 
 
-def _encoded(vocab: Vocab, name: str, text: str, max_len: int | None, last: int) -> Tensor:
+def _encoded(vocab: Vocab, name: str, text: str, max_len: int | None, last: int, cut: Cut) -> Tensor:
     """Make ids (T,) of a text; refuse one that the model can know nothing about, by its name."""
-    tokens = tokenize(text)
+    tokens = cut(text)
     if max_len is None and len(tokens) > LONGEST:
         raise ValueError(
             f"{name} has {len(tokens):,} tokens: give max_len, or cut texts above {LONGEST:,} yourself"
@@ -201,11 +203,18 @@ def _probabilities(model: TextClassifier, sequences: Sequence[Tensor]) -> Tensor
 
 
 def classify(
-    model: TextClassifier, vocab: Vocab, texts: Sequence[str], *, max_len: int | None = None, last: int = 0
+    model: TextClassifier,
+    vocab: Vocab,
+    texts: Sequence[str],
+    *,
+    max_len: int | None = None,
+    last: int = 0,
+    cut: Cut = tokenize,
 ) -> Tensor:
     """Return the probability of each class for each text, shape (N, num_classes).
 
-    ``max_len`` and ``last`` shorten each text as in training (:func:`rnnbook.batches.shorten`). Raises
+    ``max_len`` and ``last`` shorten each text as in training (:func:`rnnbook.batches.shorten`), and
+    ``cut`` makes its tokens as there: :func:`rnnbook.text.characters` for many a Chinese model. Raises
     ``TypeError`` for one bare string and ``ValueError`` for a text that the model can know nothing
     about: empty, or without a single known token; also for one above ``LONGEST`` tokens without
     ``max_len``, and another vocabulary than the model's. How much of a text is unknown, tells
@@ -215,16 +224,22 @@ def classify(
         raise TypeError("expected a list of texts, got one str: write [text]")
     _check_vocab(model.config, vocab)
     return _probabilities(
-        model, [_encoded(vocab, f"text {i}", text, max_len, last) for i, text in enumerate(texts)]
+        model, [_encoded(vocab, f"text {i}", text, max_len, last, cut) for i, text in enumerate(texts)]
     )
 
 
 def classify_file(
-    model: TextClassifier, vocab: Vocab, path: str | Path, *, max_len: int | None = None, last: int = 0
+    model: TextClassifier,
+    vocab: Vocab,
+    path: str | Path,
+    *,
+    max_len: int | None = None,
+    last: int = 0,
+    cut: Cut = tokenize,
 ) -> tuple[tuple[str, ...], Tensor]:
     """Classify a file in UTF-8 that has one text a line: ``(texts, probabilities (N, num_classes))``.
 
-    Lines without a visible character are passed over. Raises what :func:`classify` raises, with the
+    The settings are those of :func:`classify`. Lines without a visible character are passed over. Raises what :func:`classify` raises, with the
     number of the line instead of the text's; ``ValueError`` also, with the line, for bytes that are not
     UTF-8, and for a file without a text.
     """
@@ -236,12 +251,13 @@ def classify_file(
     if not texts:
         raise ValueError(f"{path.name}: expected one text a line, found none")
     sequences = [
-        _encoded(vocab, f"{path.name}, line {number}", text, max_len, last) for number, text in texts.items()
+        _encoded(vocab, f"{path.name}, line {number}", text, max_len, last, cut)
+        for number, text in texts.items()
     ]
     return tuple(texts.values()), _probabilities(model, sequences)
 
 
-def unknown_shares(vocab: Vocab, texts: Sequence[str]) -> Tensor:
+def unknown_shares(vocab: Vocab, texts: Sequence[str], *, cut: Cut = tokenize) -> Tensor:
     """Return the share of each text's tokens that are not in the vocabulary, 0 … 1: (N,).
 
     How far an answer of :func:`classify` can be trusted: it was read from the other tokens. No limit is
@@ -249,5 +265,5 @@ def unknown_shares(vocab: Vocab, texts: Sequence[str]) -> Tensor:
     with a large English vocabulary, and some short English reviews have no smaller share of unknown ones.
     An empty text, of which nothing is known, gets 1.
     """
-    rows = (vocab.encode(tokenize(text)) == vocab.unknown_index for text in texts)
+    rows = (vocab.encode(cut(text)) == vocab.unknown_index for text in texts)
     return torch.tensor([unknown.float().mean().item() if len(unknown) else 1.0 for unknown in rows])

@@ -27,7 +27,7 @@ from rnnbook.classifier import (
 from rnnbook.encoders import LAYERS, reverse_real
 from rnnbook.files import save_tensors
 from rnnbook.models import Pooling
-from rnnbook.text import PAD, UNKNOWN, Vocab, tokenize
+from rnnbook.text import PAD, UNKNOWN, Vocab, characters, tokenize
 
 VOCAB = Vocab((PAD, UNKNOWN, *"abcdefgh"))
 FORMS = [(*form, None) for form in product(LAYERS, Pooling.known, (False, True), (1, 2))]
@@ -525,3 +525,17 @@ def test_lengths_of_other_rows(tokens, lengths, row):
     message = rf"row {row}: its length is {lengths[row]}, .*lengths seem to belong to other rows"
     with pytest.raises(ValueError, match=message):
         make()(torch.tensor(tokens), torch.tensor(lengths))
+
+
+def test_the_tokens_are_cut_as_in_training(tmp_path):
+    words = ("好", "坏", "很")
+    vocab = Vocab(("<pad>", "<unk>", *words))
+    model = TextClassifier(ClassifierConfig(len(vocab), embedding_dim=4, hidden_size=4)).eval()
+    expected = model(torch.tensor([[4, 2]]), torch.tensor([2])).softmax(dim=1)
+    assert torch.equal(classify(model, vocab, ["很好"], cut=characters), expected)
+    with pytest.raises(ValueError, match="none of its 1 tokens"):
+        classify(model, vocab, ["很好"])  # without blanks: one unknown word
+    path = tmp_path / "texts.txt"
+    path.write_text("很好\n", encoding="utf-8")
+    assert torch.equal(classify_file(model, vocab, path, cut=characters)[1], expected)
+    assert unknown_shares(vocab, ["很棒"], cut=characters).tolist() == [0.5]
