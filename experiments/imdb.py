@@ -124,8 +124,9 @@ LSTM = replace(
 PLANS = [SMALL, RECURRENT, LSTM]
 SUMS = {
     "GRU with an n-gram path beside it": [RECURRENT.model, NGRAMS],
-    "GRU, LSTM and n-gram path (best)": [RECURRENT.model, LSTM.model, NGRAMS],
+    "GRU, LSTM and n-gram path": [RECURRENT.model, LSTM.model, NGRAMS],
 }
+ALL = "all networks of all seeds and n-gram path (best)"  # one value: it is made of the runs of all seeds
 
 
 @dataclass(frozen=True)
@@ -375,6 +376,10 @@ def collect(
             for seed in seeds:
                 of_seed = [log.done.get((task, part, seed)) or log.done[task, part, 0] for part in parts]
                 runs.append(replace(sum_up(model, of_seed, tasks[task][1]), seed=seed))
+        if sums:
+            parts = max(sums.values(), key=len)
+            everything = [run for run in runs if run.task == task and run.model in parts]
+            runs.append(replace(sum_up(ALL, everything, tasks[task][1]), seed=0))
     rows = []
     for task, model in dict.fromkeys((run.task, run.model) for run in runs):
         same = [run for run in runs if (run.task, run.model) == (task, model)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -129,7 +129,7 @@ def without_unit(remove: Callable[[Tensor, int], Tensor]) -> None:
 
 def log_odds(compute: Callable[[Tensor], Tensor]) -> None:
     """Check ``compute(logits (N, 2)) -> (N,)``: the log-odds of class 1, which may be added."""
-    logits = torch.tensor([[0.3, -1.2], [-0.7, 2.5], [1.1, 0.4], [-150.0, 150.0]], dtype=torch.double)
+    logits = torch.tensor([[0.3, -1.2], [-0.7, 2.5], [1.1, 0.4], [-600.0, 600.0]], dtype=torch.double)
     p = logits.softmax(dim=1)[:, 1]
     mistakes = {
         "those are the odds against: logit 1 less logit 0": logits[:, 0] - logits[:, 1],
@@ -158,3 +158,60 @@ def any_false_mark(probability: Callable[[int], float]) -> None:
     got = torch.tensor([float(probability(k)) for k in counts])
     answer("any_false_mark", got, torch.tensor([1 - 0.95**k for k in counts]), wrong, atol=1e-4)
     print("any_false_mark: right")  # noqa: T201 (a check answers its reader)
+
+
+def greedy_cuts(from_left: Sequence[str], from_right: Sequence[str]) -> None:
+    """Check the cuts of 大学生活有意思 by hand, longest word first, begun at either end."""
+    left, right = ["大学生", "活", "有意思"], ["大学", "生活", "有意思"]
+    for side, found, wanted in (("left", list(from_left), left), ("right", list(from_right), right)):
+        if found == wanted:
+            continue
+        why = f"expected all seven characters, got {found}"
+        if found == wanted[::-1]:
+            why = "the words are right, but stand in the order found: turn them round"
+        elif found in (left, right):
+            why = "that is the cut begun at the other end"
+        elif "有意" in found or "意思" in found or "思" in found:
+            why = "a shorter word was taken where a longer one stands in the dictionary"
+        elif "".join(found) == "".join(wanted):
+            why = f"{' '.join(found)} is not what the longest word first gives"
+        raise AssertionError(f"greedy_cuts, from the {side}: {why}")
+    print("greedy_cuts: right, both")  # noqa: T201 (a check answers its reader)
+
+
+def cut_scores(precision: float, recall: float, f1: float) -> None:
+    """Check precision, recall and F1 of the cut 性 价 比 不错 where 性价比 不错 is right."""
+    exchanged = "precision divides by the words found, recall by the true ones"
+    limits = "that counts the limits between words: a word counts with both of its ends"
+    known = {
+        "precision": (1 / 4, {exchanged: 1 / 2, limits: 1 / 3}),
+        "recall": (1 / 2, {exchanged: 1 / 4, limits: 1.0}),
+        "F1": (1 / 3, {"that is the plain mean, F1 is the harmonic one": 3 / 8, limits: 1 / 2}),
+    }
+    for (name, (right, mistakes)), got in zip(known.items(), (precision, recall, f1), strict=True):
+        wrong = {sentence: torch.tensor(number) for sentence, number in mistakes.items()}
+        answer(f"cut_scores, {name}", torch.tensor(float(got)), torch.tensor(right), wrong, atol=4e-3)
+    print("cut_scores: right, all three")  # noqa: T201 (a check answers its reader)
+
+
+def forward_matching(cut: Callable[[str, set[str], int], list[str]]) -> None:
+    """Check ``cut(text, words, max_len) -> words of the text``: the longest word first, from the left."""
+    known, down = {"大学", "大学生", "生活", "有意", "有意思", "性价", "莫名其妙"}, (4, 3, 2, 1)
+
+    def rule(text: str, words: set[str], sizes: Sequence[int], keep: bool = True) -> list[str]:
+        size = next((n for n in sizes if n <= len(text) and text[:n] in words), 0)
+        first = [text[: size or 1]] if size or keep else []
+        return [*first, *rule(text[size or 1 :], words, sizes, keep)] if text else []
+
+    for text in ("大学生活有意思", "性价比", "莫名其妙的大学", ""):
+        back = rule(text[::-1], {word[::-1] for word in known}, down)
+        mistakes = {
+            "a shorter word was taken: try max_len first, then one less": rule(text, known, down[::-1]),
+            "a character that no word covers is lost: it stands alone": rule(text, known, down, keep=False),
+            "words of max_len characters are never tried": rule(text, known, down[1:]),
+            "that is matching from the right": [word[::-1] for word in back[::-1]],
+        }
+        if (found := list(cut(text, set(known), 4))) != rule(text, known, down):
+            why = next((why for why, wrong in mistakes.items() if found == wrong), f"got {found}")
+            raise AssertionError(f"forward_matching of {text!r}: {why}")
+    print("forward_matching: right, four texts")  # noqa: T201 (a check answers its reader)

@@ -25,7 +25,7 @@ def test_right_answers_pass(capsys):
         (lambda w, x, baseline: w.expand_as(x), "gradient alone"),
         (lambda w, x, baseline: x - baseline, "gradient is missing"),
         (lambda w, x, baseline: w * (baseline - x), "signs are turned round"),
-        (lambda w, x, baseline: (x - baseline) @ w, "expected shape"),
+        (lambda w, x, baseline: (x - baseline) @ w, "summed over the features"),
         (lambda w, x, baseline: w * (x - baseline) / 2, "expected"),
     ],
 )
