@@ -44,6 +44,7 @@ from rnnbook.batches import Batches
 from rnnbook.classifier import ClassifierConfig, TextClassifier
 from rnnbook.corpus import Split, split_by_hash
 from rnnbook.evaluate import predict
+from rnnbook.files import write_whole
 from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
 from rnnbook.results import save_results, score_row
 from rnnbook.text import Vocab, ppmi_vectors, tokenize
@@ -406,6 +407,26 @@ def collect(
     shutil.rmtree(log.folder)
 
 
+def time_again(train: Split, test: Split) -> None:
+    """Train two networks once more and put their seconds into the record, as ``seconds_again``.
+
+    For a machine that was busy while the record was made, and is not now. Scores must be as recorded.
+    """
+    path = RESULTS / "imdb.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["seconds_again"] = {}
+    for plan in (SMALL, RECURRENT):
+        made = run_network(plan, train, test, 0)
+        (row,) = (row for row in record["rows"] if row["model"] == plan.model)
+        if made.accuracy != row["values"][0]:
+            raise ValueError(
+                f"{plan.model}: recorded {row['values'][0]}, now {made.accuracy}: not the same run"
+            )
+        record["seconds_again"][plan.model] = round(made.train_cpu_seconds, 1)
+        print(made, flush=True)
+    write_whole(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+
+
 def main() -> None:
     """Run the official split."""
     parser = argparse.ArgumentParser(
@@ -413,10 +434,14 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--validate", action="store_true", help="a tenth of the training half as test")
+    parser.add_argument("--time", action="store_true", help="time two networks again, on a quiet machine")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     data = datasets.load("imdb")
     assert data.test is not None
+    if arguments.time:
+        time_again(data.train, data.test)
+        return
     name, task, parts = "imdb", "IMDb, official test half", (data.train, data.test)
     if arguments.validate:
         name, task = "imdb_validation", "IMDb, a tenth of the training half"
