@@ -90,8 +90,9 @@ class TrainingRun:
         """Begin with Adam and the recipe's schedule; ``generators`` are those that order the batches."""
         self.model, self.recipe = model, recipe
         self.generators = [generator for generator in generators if generator is not None]
-        # fused: one pass over the weights, several times faster where an embedding is large
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=True)
+        # One pass over all weights (fused) is several times faster, where an embedding makes them many.
+        large = sum(weight.numel() for weight in model.parameters()) > 100_000
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=large)
         self.schedule = None
         if recipe.schedule == "one-cycle":
             total = recipe.num_epochs * recipe.num_batches
