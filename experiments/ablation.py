@@ -25,10 +25,10 @@ from typing import Any
 import torch
 
 from experiments import imdb, text_classification
-from experiments.imdb import Log, Outcome, Plan, run_network
+from experiments.imdb import Log, Outcome, Plan, rows_of, run_network
 from rnnbook.corpus import Split, split_by_hash
 from rnnbook.datasets import load
-from rnnbook.results import Row, save_results, score_row
+from rnnbook.results import Row, save_results
 from rnnbook.text import characters, tokenize
 
 BASE = "base"
@@ -104,26 +104,10 @@ def run(name: str, plan: Plan, train: Split, held_out: Split, seed: int) -> Outc
     return run_network(replace(plan, model=name), train, held_out, seed, cut=cut)
 
 
-def rows_of(task: str, runs: dict[str, list[Outcome]], num_items: int) -> list[Row]:
-    """Make the row of the base and one of differences for each variant."""
-    rows = []
-    for name, outcomes in runs.items():
-        scores = [outcome.accuracy for outcome in outcomes]
-        if name != BASE:
-            scores = [score - base.accuracy for score, base in zip(scores, runs[BASE], strict=True)]
-        rows.append(
-            score_row(
-                task,
-                name,
-                [outcome.seed for outcome in outcomes],
-                scores,
-                num_items=num_items,
-                train_cpu_seconds=[outcome.train_cpu_seconds for outcome in outcomes],
-                num_parameters=outcomes[0].num_parameters,
-                metric="accuracy" if name == BASE else "accuracy difference",
-            )
-        )
-    return rows
+def differences(runs: list[Outcome]) -> list[Outcome]:
+    """Take the accuracy of the base with the same seed off that of each variant."""
+    base = {run.seed: run.accuracy for run in runs if run.model == BASE}
+    return [replace(run, accuracy=run.accuracy - base[run.seed]) for run in runs if run.model != BASE]
 
 
 def main() -> None:
@@ -132,33 +116,29 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument(
-        "--only", choices=list(text_classification.TASKS), help="run this task, write nothing"
-    )
-    arguments = parser.parse_args()
+    seeds = parser.parse_args().seeds
     torch.set_num_threads(1)
     log = Log(imdb.RESULTS / "ablation.runs")
     rows: list[Row] = []
     for data, (task, plan) in text_classification.TASKS.items():
-        if arguments.only not in (None, data):
-            continue
         rest, _ = split_by_hash(load(data).train, 0.2)  # the test fifth of the chapter stays out
         rest = rest.take(range(min(len(rest), MOST)))
         plans = variants(replace(plan, whole=True, num_epochs=2 if plan.max_len else 3))
         task = task.replace("80/20", "held-out fifth")
-        runs: dict[str, list[Outcome]] = {name: [] for name in plans}
-        for seed in range(arguments.seeds):
+        runs = []
+        for seed in range(seeds):
             train, held_out = split_by_hash(rest, 0.2, salt=f"ablation {seed}")
             for name, variant in plans.items():
                 if (task, name, seed) not in log.done:
                     log.add(replace(run(name, variant, train, held_out, seed), task=task))
                     print(log.done[task, name, seed], flush=True)
-                runs[name].append(log.done[task, name, seed])
-        rows += rows_of(task, runs, len(held_out))
-    if arguments.only is None:
-        command = f"python -m experiments.ablation --seeds {arguments.seeds}"
-        save_results(imdb.RESULTS / "ablation.json", rows, command=command, num_pieces=NUM_PIECES)
-        shutil.rmtree(log.folder)
+                runs.append(log.done[task, name, seed])
+        num_items = {task: len(held_out)}
+        rows += rows_of([one for one in runs if one.model == BASE], num_items)
+        rows += rows_of(differences(runs), num_items, "accuracy difference")
+    command = f"python -m experiments.ablation --seeds {seeds}"
+    save_results(imdb.RESULTS / "ablation.json", rows, command=command, num_pieces=NUM_PIECES)
+    shutil.rmtree(log.folder)
 
 
 if __name__ == "__main__":

@@ -23,14 +23,14 @@ import numpy as np
 import torch
 
 from experiments import imdb
-from experiments.imdb import Log, Outcome, right
+from experiments.imdb import Log, Outcome, right, rows_of
 from rnnbook.article import REPAIRS, ArticleNetwork, text_logits, token_loss
 from rnnbook.batches import Batches
 from rnnbook.corpus import Split, split_by_hash
 from rnnbook.datasets import load
 from rnnbook.evaluate import predict
 from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
-from rnnbook.results import save_results, score_row
+from rnnbook.results import save_results
 from rnnbook.text import Vocab, tokenize
 from rnnbook.train import classification_loss
 from rnnbook.train import train as fit
@@ -98,21 +98,8 @@ def main() -> None:
                 for outcome in run(step, train, test, seed).values():
                     log.add(outcome)
                     print(outcome, flush=True)
-    rows = []
-    for step in (*STEPS, CONTROL):
-        for task in (REPORTED, NEW):
-            runs = [log.done[task, step, seed] for seed in seeds]
-            rows.append(
-                score_row(
-                    task,
-                    step,
-                    list(seeds),
-                    [outcome.accuracy for outcome in runs],
-                    num_items=len(test),
-                    train_cpu_seconds=[outcome.train_cpu_seconds for outcome in runs],
-                    num_parameters=runs[0].num_parameters,
-                )
-            )
+    runs = [log.done[task, step, s] for step in (*STEPS, CONTROL) for task in (REPORTED, NEW) for s in seeds]
+    rows = rows_of(runs, {REPORTED: len(train), NEW: len(test)})
     save_results(
         imdb.RESULTS / "article_network.json",
         rows,

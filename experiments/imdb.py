@@ -3,12 +3,11 @@
 Run with ``RNNBOOK_DATA`` set to a folder that holds ``imdb/{train,test}.tsv.gz``, or online::
 
     python -m experiments.imdb --seeds 5
-    python -m experiments.imdb --validate    # what the choices were made on; opens no test text
 
-Everything was chosen on a tenth of the training half, cut out by hash (``--validate`` runs the same
-models there). Those validation texts share their films with the training texts and the test half does
-not, so its scores are lower. With the choice made, each model is trained on the whole training half,
-and the test half is scored once a run. A model that is a *sum* adds the log-odds of its parts, which
+Everything was chosen on a tenth of the training half, cut out by hash, in trials with one seed. Those
+validation texts share their films with the training texts and the test half does not, so its scores are
+lower. With the choice made, each model is trained on the whole training half, and the test half is
+scored once a run. A model that is a *sum* adds the log-odds of its parts, which
 are also scored alone; nothing in it is fitted, and its seconds are those of all its parts.
 
 The test half had been seen before these runs, and each time it told us something: an early small model
@@ -26,7 +25,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -45,9 +44,8 @@ from rnnbook.batches import Batches
 from rnnbook.classifier import ClassifierConfig, TextClassifier
 from rnnbook.corpus import Split, split_by_hash
 from rnnbook.evaluate import predict
-from rnnbook.files import write_whole
 from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
-from rnnbook.results import save_results, score_row
+from rnnbook.results import Row, save_results, score_row
 from rnnbook.text import Vocab, ppmi_vectors, tokenize
 from rnnbook.train import classification_loss
 from rnnbook.train import train as fit
@@ -354,6 +352,26 @@ class Log:
             handle.write(json.dumps(line) + "\n")
 
 
+def rows_of(runs: Sequence[Outcome], num_items: Mapping[str, int], metric: str = "accuracy") -> list[Row]:
+    """Make one row of each task and model, in the order of the runs; ``num_items`` counts a task's texts."""
+    rows = []
+    for task, model in dict.fromkeys((run.task, run.model) for run in runs):
+        same = [run for run in runs if (run.task, run.model) == (task, model)]
+        rows.append(
+            score_row(
+                task,
+                model,
+                [run.seed for run in same],
+                [run.accuracy for run in same],
+                num_items=num_items[task],
+                train_cpu_seconds=[run.train_cpu_seconds for run in same],
+                num_parameters=same[0].num_parameters,
+                metric=metric,
+            )
+        )
+    return rows
+
+
 def collect(
     name: str,
     tasks: dict[str, tuple[Split, Split, list[Plan]]],
@@ -382,20 +400,7 @@ def collect(
             parts = max(sums.values(), key=len)
             everything = [run for run in runs if run.task == task and run.model in parts]
             runs.append(replace(sum_up(ALL, everything, tasks[task][1]), seed=0))
-    rows = []
-    for task, model in dict.fromkeys((run.task, run.model) for run in runs):
-        same = [run for run in runs if (run.task, run.model) == (task, model)]
-        rows.append(
-            score_row(
-                task,
-                model,
-                [run.seed for run in same],
-                [run.accuracy for run in same],
-                num_items=len(tasks[task][1]),
-                train_cpu_seconds=[run.train_cpu_seconds for run in same],
-                num_parameters=same[0].num_parameters,
-            )
-        )
+    rows = rows_of(runs, {task: len(test) for task, (_, test, _) in tasks.items()})
     made_by = {f"{task}: {plan.model}": asdict(plan) for task, parts in tasks.items() for plan in parts[2]}
     validation = {
         f"{run.task}: {run.model}, seed {run.seed}": round(run.val_accuracy, 4)
@@ -408,47 +413,19 @@ def collect(
     shutil.rmtree(log.folder)
 
 
-def time_again(train: Split, test: Split) -> None:
-    """Train two networks once more and put their seconds into the record, as ``seconds_again``.
-
-    For a machine that was busy while the record was made, and is not now. Scores must be as recorded.
-    """
-    path = RESULTS / "imdb.json"
-    record = json.loads(path.read_text(encoding="utf-8"))
-    record["seconds_again"] = {}
-    for plan in (SMALL, RECURRENT):
-        made = run_network(plan, train, test, 0)
-        (row,) = (row for row in record["rows"] if row["model"] == plan.model)
-        if made.accuracy != row["values"][0]:
-            raise ValueError(
-                f"{plan.model}: recorded {row['values'][0]}, now {made.accuracy}: not the same run"
-            )
-        record["seconds_again"][plan.model] = round(made.train_cpu_seconds, 1)
-        print(made, flush=True)
-    write_whole(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
-
-
 def main() -> None:
     """Run the official split."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--validate", action="store_true", help="a tenth of the training half as test")
-    parser.add_argument("--time", action="store_true", help="time two networks again, on a quiet machine")
-    arguments = parser.parse_args()
+    seeds = parser.parse_args().seeds
     torch.set_num_threads(1)
     data = datasets.load("imdb")
     assert data.test is not None
-    if arguments.time:
-        time_again(data.train, data.test)
-        return
-    name, task, parts = "imdb", "IMDb, official test half", (data.train, data.test)
-    if arguments.validate:
-        name, task = "imdb_validation", "IMDb, a tenth of the training half"
-        parts = split_by_hash(data.train, 0.1, salt="validation")
-    command = f"python -m experiments.imdb --seeds {arguments.seeds}" + " --validate" * arguments.validate
-    collect(name, {task: (*parts, PLANS)}, list(range(arguments.seeds)), command, more=more_jobs, sums=SUMS)
+    tasks = {"IMDb, official test half": (data.train, data.test, PLANS)}
+    command = f"python -m experiments.imdb --seeds {seeds}"
+    collect("imdb", tasks, list(range(seeds)), command, more=more_jobs, sums=SUMS)
 
 
 if __name__ == "__main__":
