@@ -1,0 +1,1 @@
+"""Figures of the chapters on optimization: one Axes in, labelled Axes out."""

@@ -1,0 +1,1 @@
+"""Checks of the exercises on optimization: speed, long sequences, robustness."""
