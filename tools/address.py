@@ -13,6 +13,11 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# What a chapter installs besides the package itself, and how its code tells that it needs it.
+EXTRAS = {
+    "chinese": r'load\("(?:shop_reviews|peoples_daily)"',
+    "onnx": r"rnnbook\.export|rnnbook import .*\bexport\b",
+}
 
 
 def repository() -> str:
@@ -39,8 +44,9 @@ def colab(path: str) -> str:
 
 
 def install_cell(code: str = "") -> str:
-    """Return the source of a notebook's first code cell; with the Chinese data if its ``code`` loads them."""
-    extra = "[chinese]" if re.search(r'load\("(?:shop_reviews|peoples_daily)"', code) else ""
+    """Return the source of a notebook's first code cell; with the extras that its ``code`` needs."""
+    needed = ",".join(extra for extra, pattern in EXTRAS.items() if re.search(pattern, code))
+    extra = f"[{needed}]" if needed else ""
     return (
         "# Installs the book's package where it is missing, as on Colab; does nothing elsewhere.\n"
         "import importlib.util\n\n"
