@@ -27,7 +27,7 @@ from functools import partial
 
 import numpy as np
 
-from experiments import arguments
+from experiments import arguments, command_line
 from experiments.imdb import LINEAR, RESULTS, SMALL, Log, Outcome, Plan, rows_of, run_linear, run_network
 from rnnbook.corpus import Split, split_by_hash
 from rnnbook.datasets import load
@@ -129,13 +129,14 @@ def main() -> None:
         "small LSTM, best of the random search": best(search),
     }
     task = f"film reviews, {len(train.texts):,} for training"
-    runs = [run(task, model, 0, partial(run_linear, model, n, train, test)) for model, n in LINEAR.items()]
+    linear = partial(run_linear, train=train, test=test, salt="C")  # "validation" has cut these texts before
+    runs = [run(task, model, 0, partial(linear, model, n)) for model, n in LINEAR.items()]
     for seed in range(FIRST_SEED, FIRST_SEED + given.seeds):
         runs += [trained(task, knobs, seed, test, model) for model, knobs in chosen.items()]
     save_results(
         RESULTS / "tuning.json",
         rows_of(runs, {task: len(test.texts)}),
-        command=f"python -m experiments.tuning --seeds {given.seeds} --runs {given.runs}",
+        command=command_line("tuning", given, "runs"),
         num_texts={"training": len(train.texts), "held out": len(val.texts), "test": len(test.texts)},
         chosen={model: asdict(knobs) for model, knobs in chosen.items()},
         search=[_line(*pair) for pair in search],
