@@ -32,8 +32,8 @@ check: setup  ## look at the code without running it (ruff, mypy)
 notebooks: setup  ## run the chapters and store their outputs (one: CHAPTER=principles/recurrence)
 	@$(BIN)/python tools/notebooks.py $(CHAPTER)
 
-bench: setup  ## measure the speed of the layers again (results/speed_layers.json)
-	@$(BIN)/python -m experiments.speed_layers
+bench: setup  ## measure every speed again, say which moved (to record: ARGS=--write)
+	@$(BIN)/python -m experiments.bench $(ARGS)
 
 lab: setup  ## open the chapters in JupyterLab
 	@$(BIN)/jupyter lab chapters

@@ -15,16 +15,13 @@ A finished run is kept in ``results/ablation.runs/``, so an interrupted command 
 
 from __future__ import annotations
 
-import argparse
 import io
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import torch
-
-from experiments import imdb, text_classification
+from experiments import arguments, command_line, imdb, text_classification
 from experiments.imdb import Log, Outcome, Plan, rows_of, run_network
 from rnnbook.corpus import Split, split_by_hash
 from rnnbook.datasets import load
@@ -112,12 +109,7 @@ def differences(runs: list[Outcome]) -> list[Outcome]:
 
 def main() -> None:
     """Run both tasks and write one file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, default=5)
-    seeds = parser.parse_args().seeds
-    torch.set_num_threads(1)
+    given = arguments(__doc__)
     log = Log(imdb.RESULTS / "ablation.runs")
     rows: list[Row] = []
     for data, (task, plan) in text_classification.TASKS.items():
@@ -126,7 +118,7 @@ def main() -> None:
         plans = variants(replace(plan, whole=True, num_epochs=2 if plan.max_len else 3))
         task = task.replace("80/20", "held-out fifth")
         runs = []
-        for seed in range(seeds):
+        for seed in range(given.seeds):
             train, held_out = split_by_hash(rest, 0.2, salt=f"ablation {seed}")
             for name, variant in plans.items():
                 if (task, name, seed) not in log.done:
@@ -136,7 +128,7 @@ def main() -> None:
         num_items = {task: len(held_out)}
         rows += rows_of([one for one in runs if one.model == BASE], num_items)
         rows += rows_of(differences(runs), num_items, "accuracy difference")
-    command = f"python -m experiments.ablation --seeds {seeds}"
+    command = command_line("ablation", given)
     save_results(imdb.RESULTS / "ablation.json", rows, command=command, num_pieces=NUM_PIECES)
     shutil.rmtree(log.folder)
 

@@ -22,7 +22,6 @@ scored on the sentences it has seen, as the article does, and on others.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import difflib
 import hashlib
@@ -30,13 +29,14 @@ import json
 import os
 import re
 import subprocess
+import sys
 import venv
+from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from experiments import arguments
 from rnnbook.datasets import load
 from rnnbook.results import Row, save_results, score_row
 
@@ -257,22 +257,24 @@ def make_job(sources: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
 
 def main() -> None:
     """Run both listings under each interpreter and write ``results/article_listing.json``."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--article", type=Path, required=True, help="a file with the article's text")
-    parser.add_argument("--python", type=Path, action="append", default=[], help="one that has TensorFlow")
-    parser.add_argument("--install", type=Path, help="folder for an environment with TensorFlow")
-    parser.add_argument("--requirement", default="tensorflow-cpu", help="what --install installs")
-    parser.add_argument("--seeds", type=int, default=5)
-    options = parser.parse_args()
+
+    def own(parser: ArgumentParser) -> None:
+        parser.add_argument("--article", type=Path, required=True, help="a file with the article's text")
+        parser.add_argument(
+            "--python", type=Path, action="append", default=[], help="one that has TensorFlow"
+        )
+        parser.add_argument("--install", type=Path, help="folder for an environment with TensorFlow")
+        parser.add_argument("--requirement", default="tensorflow-cpu", help="what --install installs")
+
+    tensorflow = "the listings run under TensorFlow, on one thread of the CPU"
+    options = arguments(__doc__, extra=own, fixed={"device": tensorflow, "threads": tensorflow})
     if not (options.python or options.install):
-        parser.error("expected --python or --install: the book's own environment has no TensorFlow")
+        print("expected --python or --install: the book's own environment has no TensorFlow", file=sys.stderr)
+        sys.exit(2)
     sources = listings(options.article.read_text(encoding="utf-8"))
     pythons = list(options.python)
     if options.install:
         pythons.append(install(options.install, options.requirement))
-    torch.set_num_threads(1)
     seeds = range(options.seeds)
     answers = [drive(python, make_job(sources, seeds)) for python in pythons]
     more = extras(answers, sources)

@@ -15,24 +15,23 @@ A finished run is kept in ``results/article_network.runs/``, so an interrupted c
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import torch
 
-from experiments import imdb
+from experiments import arguments, command_line, imdb
 from experiments.imdb import Log, Outcome, right, rows_of
 from rnnbook.article import REPAIRS, ArticleNetwork, text_logits, token_loss
 from rnnbook.batches import Batches
 from rnnbook.corpus import Split, split_by_hash
 from rnnbook.datasets import load
 from rnnbook.evaluate import predict
-from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
+from rnnbook.losses import classification_loss
+from rnnbook.repro import count_parameters, cpu_seconds, pick_device, seed_everything
 from rnnbook.results import save_results
 from rnnbook.text import Vocab, tokenize
-from rnnbook.train import classification_loss
 from rnnbook.train import train as fit
 
 REPORTED, NEW = "on the sentences it was trained on", "on new sentences"
@@ -54,7 +53,7 @@ def run(step: str, train: Split, test: Split, seed: int) -> dict[str, Outcome]:
         train, val = split_by_hash(train, 0.1, salt="validation")
     vocab = Vocab.build(tokenize(text) for text in train.texts)
     longest = max(len(tokenize(text)) for part in (train, test) for text in part.texts)
-    model = ArticleNetwork(repairs, len(vocab), longest)
+    model = ArticleNetwork(repairs, len(vocab), longest).to(pick_device())
 
     def batches(part: Split, shuffle: torch.Generator | None = None) -> Batches:
         ids = [vocab.encode(tokenize(text)) for text in part.texts]
@@ -74,7 +73,7 @@ def run(step: str, train: Split, test: Split, seed: int) -> dict[str, Outcome]:
         )
     found = {}
     for name, part in ((REPORTED, train), (NEW, test)):
-        logits = text_logits(predict(model, batches(part)))
+        logits = text_logits(predict(model, batches(part))).cpu()
         odds = (logits[:, 1] - logits[:, 0]).numpy().astype(np.float32)
         found[name] = Outcome(
             step, seed, right(odds, part), None, watch.seconds, count_parameters(model), task=name
@@ -84,12 +83,8 @@ def run(step: str, train: Split, test: Split, seed: int) -> dict[str, Outcome]:
 
 def main() -> None:
     """Run the ladder and the control, and write ``results/article_network.json``."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, default=5)
-    seeds = range(parser.parse_args().seeds)
-    torch.set_num_threads(1)
+    given = arguments(__doc__)
+    seeds = range(given.seeds)
     train, test = split_by_hash(load("film_sentences").train, 0.2)
     log = Log(imdb.RESULTS / "article_network.runs")
     for seed in seeds:
@@ -103,7 +98,7 @@ def main() -> None:
     save_results(
         imdb.RESULTS / "article_network.json",
         rows,
-        command=f"python -m experiments.article_network --seeds {len(seeds)}",
+        command=command_line("article_network", given),
         settings=SETTINGS,
     )
     shutil.rmtree(log.folder)

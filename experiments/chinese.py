@@ -17,7 +17,6 @@ A finished run is kept in ``results/chinese.runs/``, so an interrupted command g
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,18 +24,18 @@ from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
-import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from experiments import imdb
+from experiments import arguments, command_line, imdb
 from experiments.imdb import Job, Log, Outcome, right, rows_of, run_majority, run_network
 from rnnbook.corpus import Split, deduplicate, split_by_hash
 from rnnbook.datasets import load
 from rnnbook.repro import cpu_seconds
 from rnnbook.results import Row, save_results
-from rnnbook.text import MaximumMatching, characters, simplify
+from rnnbook.segment import MaximumMatching, simplify
+from rnnbook.text import characters
 
 TASKS = {"shop_reviews": "shop reviews, 80/20", "hotel_reviews": "hotel reviews, 80/20"}
 SUM = "GRU on characters + GRU on words"
@@ -97,12 +96,8 @@ def jobs_of(task: str, train: Split, test: Split, seeds: list[int]) -> list[Job]
 
 def main() -> None:
     """Run both tasks and write ``results/chinese.json``."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, default=5)
-    seeds = list(range(parser.parse_args().seeds))
-    torch.set_num_threads(1)
+    given = arguments(__doc__)
+    seeds = list(range(given.seeds))
     log = Log(imdb.RESULTS / "chinese.runs")
     rows: list[Row] = []
     counts = {}
@@ -124,7 +119,7 @@ def main() -> None:
             )
             runs.append(Outcome(SUM, seed, right(odds, test), None, seconds, size, task=task))
         rows += rows_of(runs, {task: len(test)})
-    command = f"python -m experiments.chinese --seeds {len(seeds)}"
+    command = command_line("chinese", given)
     save_results(imdb.RESULTS / "chinese.json", rows, command=command, num_reviews=counts)
     shutil.rmtree(log.folder)
 

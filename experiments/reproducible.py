@@ -19,13 +19,13 @@ core when the script began. The record holds the report of ``python -m rnnbook``
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from argparse import ArgumentParser
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import product
@@ -36,6 +36,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from experiments import arguments, command_line
 from rnnbook.__main__ import report
 from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
 from rnnbook.results import Row, save_results, score_row
@@ -58,6 +59,10 @@ SETTINGS: dict[
     "instructions: avx512": {"ATEN_CPU_CAPABILITY": "avx512"},
     "rows reversed": {},
     "batch in two halves": {},
+}
+FIXED = {
+    "device": "the settings that are compared are those of a processor",
+    "threads": "their number is what is compared",
 }
 WAITING: dict[str, dict[str, str]] = {"as it comes": {}, "asleep": {"OMP_WAIT_POLICY": "PASSIVE"}}
 SUM_SIZES = (1_000, 10_000, 30_000, 40_000, 100_000, 1_000_000)
@@ -129,11 +134,11 @@ def child(how: str, seeds: list[int], path: Path) -> None:
     )
 
 
-def start(arguments: list[str], **settings: str) -> bool:
-    """Run this script in a fresh process. Return False when the processor refused; raise for any other end."""
+def start(options: list[str], **settings: str) -> bool:
+    """Run :func:`part` in a fresh process. Return False when the processor refused; raise for any other end."""
     surroundings = {k: v for k, v in os.environ.items() if k != "ATEN_CPU_CAPABILITY"}
     surroundings |= {"OMP_NUM_THREADS": "1"} | settings
-    command = [sys.executable, "-m", "experiments.reproducible", *arguments]
+    command = [sys.executable, "-c", "from experiments import reproducible; reproducible.part()", *options]
     done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
     if done.returncode and done.stderr.strip():  # an error of Python's, not a signal of the processor's
         raise RuntimeError(done.stderr)
@@ -253,26 +258,27 @@ def thread_times(waiting: str, num_rounds: int = 9) -> list[Row]:
     return rows
 
 
-def main() -> None:
-    """Run every setting in a process of its own; write ``results/reproducible.json``."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--processes", type=int, default=1, help="settings that run at the same time")
-    parser.add_argument("--times", choices=WAITING, help=argparse.SUPPRESS)
-    parser.add_argument("--child", choices=SETTINGS, help=argparse.SUPPRESS)
-    parser.add_argument("--listed", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
+def part() -> None:
+    """Make one setting's runs, or the times of one way of waiting, with the threads that this process found."""
+    parser = ArgumentParser()
+    parser.add_argument("--times", choices=WAITING)
+    parser.add_argument("--child", choices=SETTINGS)
+    parser.add_argument("--listed", default="")
+    parser.add_argument("--path", type=Path)
     options = parser.parse_args()
     if options.times:
         options.path.write_text(json.dumps([asdict(row) for row in thread_times(options.times)]))
-        return
     if options.child:
         child(options.child, [int(seed) for seed in options.listed.split(",")], options.path)
-        return
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    torch.set_num_threads(1)
+
+
+def main() -> None:
+    """Run every setting in a process of its own; write ``results/reproducible.json``."""
+
+    def own(parser: ArgumentParser) -> None:
+        parser.add_argument("--processes", type=int, default=1, help="settings that run at the same time")
+
+    options = arguments(__doc__, extra=own, fixed=FIXED)
     counted = bits()
     print(json.dumps(counted), flush=True)
     times: list[Row] = []
@@ -288,7 +294,7 @@ def main() -> None:
     save_results(
         RESULTS / "reproducible.json",
         [*rows, *times],
-        command=f"python -m experiments.reproducible --seeds {options.seeds}",
+        command=command_line("reproducible", options),
         rates=RATES,
         steps=STEPS,
         **compared,

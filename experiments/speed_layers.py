@@ -14,10 +14,10 @@ that of the peaks of the process, fast form by ``torch.nn``, over what it held b
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
+from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 
+from experiments import arguments, command_line
 from rnnbook import cells, layers
 from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
 from rnnbook.results import Row, save_results, score_row
@@ -35,6 +36,11 @@ RESULTS = Path(__file__).parents[1] / "results"
 KINDS = ("LSTM", "GRU", "RNN")
 SIZES = (64, 128, 256)
 BATCH, STEPS = 32, 100
+FIXED = {
+    "device": "what is compared is the time of a processor",
+    "seeds": "no time depends on the weights; --rounds is what is repeated",
+    "threads": "the forms are compared on one thread",
+}
 
 
 class SeparateProducts(nn.Module):
@@ -201,18 +207,18 @@ def measure(rounds: int, progress: Callable[[str], None] = print) -> list[Row]:
 
 def main() -> None:
     """Measure and write ``results/speed_layers.json``."""
-    parser = argparse.ArgumentParser(description="Speed of hand-written layers as ratios to torch.nn.")
-    parser.add_argument("--rounds", type=int, default=11, help="rounds after the warm-up (at least 9)")
-    parser.add_argument("--peak", nargs=3, metavar=("KIND", "FORM", "SIZE"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    if arguments.peak:
-        kind, form, size = arguments.peak
+
+    def own(parser: ArgumentParser) -> None:
+        parser.add_argument("--rounds", type=int, default=11, help="rounds after the warm-up (at least 9)")
+        parser.add_argument("--peak", nargs=3, metavar=("KIND", "FORM", "SIZE"), help=SUPPRESS)
+
+    given = arguments(__doc__, seeds=1, extra=own, fixed=FIXED)
+    if given.peak:
+        kind, form, size = given.peak
         print(peak_bytes(kind, form, int(size)))
         return
-    rows = measure(arguments.rounds)
-    command = f"python -m experiments.speed_layers --rounds {arguments.rounds}"
-    save_results(RESULTS / "speed_layers.json", rows, command=command)
+    rows = measure(given.rounds)
+    save_results(RESULTS / "speed_layers.json", rows, command=command_line("speed_layers", given, "rounds"))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,7 @@ The test texts are those whose hash falls into the first fifth (``rnnbook.corpus
 
 from __future__ import annotations
 
-import argparse
-
-import torch
-
+from experiments import arguments, command_line
 from experiments.imdb import SMALL, Plan, collect
 from rnnbook.classifier import ClassifierConfig
 from rnnbook.corpus import split_by_hash
@@ -35,22 +32,13 @@ TASKS = {
 
 def main() -> None:
     """Run both tasks and write one file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, default=5)
-    seeds = parser.parse_args().seeds
-    torch.set_num_threads(1)
+    given = arguments(__doc__)
     jobs = {}
     for name, (task, plan) in TASKS.items():
         rest, test = split_by_hash(load(name).train, 0.2)
         jobs[task] = (rest, test, [plan])
-    collect(
-        "text_classification",
-        jobs,
-        list(range(seeds)),
-        f"python -m experiments.text_classification --seeds {seeds}",
-    )
+    command = command_line("text_classification", given)
+    collect("text_classification", jobs, list(range(given.seeds)), command)
 
 
 if __name__ == "__main__":

@@ -14,18 +14,19 @@ A row of the LSTM is one split with one value a seed; a row of the linear model 
 
 from __future__ import annotations
 
-import argparse
+from argparse import ArgumentParser
 from pathlib import Path
 
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from experiments import arguments, command_line
 from rnnbook.batches import Batches
 from rnnbook.classifier import ClassifierConfig, TextClassifier
 from rnnbook.corpus import Split, split_by_hash
 from rnnbook.datasets import load
-from rnnbook.repro import count_parameters, cpu_seconds, seed_everything
+from rnnbook.repro import count_parameters, cpu_seconds, pick_device, seed_everything
 from rnnbook.results import Row, save_results, score_row
 from rnnbook.text import Vocab, tokenize
 from rnnbook.train import train as fit
@@ -47,7 +48,7 @@ def run_lstm(parts: tuple[Split, Split, Split], seed: int) -> tuple[float, float
     """Train with one seed; return accuracy on the test sentences, CPU seconds and parameters."""
     vocab = Vocab.build([tokenize(text) for text in parts[0].texts], min_count=2)
     generator = seed_everything(seed)
-    model = TextClassifier(ClassifierConfig(len(vocab), **CONFIG))  # type: ignore[arg-type]
+    model = TextClassifier(ClassifierConfig(len(vocab), **CONFIG)).to(pick_device())  # type: ignore[arg-type]
 
     def batches(part: Split, shuffle: torch.Generator | None = None) -> Batches:
         ids = [vocab.encode(tokenize(text)) for text in part.texts]
@@ -95,19 +96,17 @@ def row(split: int, model: str, runs: list[tuple[float, float, int]], num_items:
 
 def main() -> None:
     """Run everything and write ``results/variance.json``."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--splits", type=int, default=8)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+
+    def own(parser: ArgumentParser) -> None:
+        parser.add_argument("--splits", type=int, default=8)
+
+    given = arguments(__doc__, seeds=8, extra=own)
     data = load("film_sentences").train
     rows, num_items = [], []
-    for split in range(options.splits):
+    for split in range(given.splits):
         parts = cut(split, data)
         num_items.append(len(parts[2]))
-        runs = [run_lstm(parts, seed) for seed in range(options.seeds)]
+        runs = [run_lstm(parts, seed) for seed in range(given.seeds)]
         rows += [
             row(split, LSTM, runs, len(parts[2])),
             row(split, LINEAR, [run_linear(parts)], len(parts[2])),
@@ -115,11 +114,10 @@ def main() -> None:
         print(
             rows[-2].task, [round(value, 3) for value in rows[-2].values], round(rows[-1].mean, 3), flush=True
         )
-    command = f"python -m experiments.variance --seeds {options.seeds} --splits {options.splits}"
     save_results(
         RESULTS / "variance.json",
         rows,
-        command=command,
+        command=command_line("variance", given, "splits"),
         num_items=num_items,
         config=CONFIG,
         settings=SETTINGS,

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
 from rnnbook.batches import check_lengths
+from rnnbook.losses import check_targets
 from rnnbook.models import pool
 from rnnbook.text import Vocab, check_ids
-from rnnbook.train import check_targets
 
 REPAIRS = (
     "one embedding, of all words",

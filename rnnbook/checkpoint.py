@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -53,6 +54,7 @@ class Recipe:
     patience: int | None = None
     stop_below: float | None = None
     validates: bool = False
+    adversarial_epsilon: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what would train on nothing or never stop as asked (``ValueError``)."""
@@ -68,6 +70,8 @@ class Recipe:
             raise ValueError(f"expected a patience of at least 1 epoch, got {self.patience}")
         if self.patience is not None and not self.validates:
             raise ValueError("patience waits for a lower validation loss: give val_batches too")
+        if not 0 <= self.adversarial_epsilon < math.inf:
+            raise ValueError(f"expected adversarial_epsilon of at least 0, got {self.adversarial_epsilon}")
 
 
 @dataclass
@@ -104,6 +108,7 @@ class TrainingRun:
         self.last_good = "no checkpoint was asked for (checkpoint=path)"
         self.path: Path | None = None
         self.every = 0
+        self.writes = True  # of several ranks one writes, and all read
         self._start = self._random_states()  # those at the start of the epoch
         self._batch: Batch = ()
         self._resumed: tuple[Tensor, str] | None = None
@@ -177,7 +182,13 @@ class TrainingRun:
             self.save(self.path)
 
     def save(self, path: Path) -> None:
-        """Write the whole state into one file."""
+        """Write the whole state into one file, if this is the rank that writes."""
+        if self.writes:
+            save_tensors(path, *self._content())
+        self._note_checkpoint(path)
+
+    def _content(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Return the whole state as tensors and one text."""
         optimizer = self.optimizer.state_dict()
         groups: dict[str, dict[str, Tensor]] = {
             "model": self.model.state_dict(),
@@ -193,8 +204,7 @@ class TrainingRun:
             "batch": _hash(self._batch),
         }
         tensors = {f"{group}.{name}": value for group, part in groups.items() for name, value in part.items()}
-        save_tensors(path, tensors, {"training_run": json.dumps(state)})
-        self._note_checkpoint(path)
+        return tensors, {"training_run": json.dumps(state)}
 
     def load(self, path: Path) -> None:
         """Take up the state of a file of :meth:`save`.
@@ -234,6 +244,14 @@ class TrainingRun:
                 f"{path} is the checkpoint of another run ({'; '.join(changes)}): ask for the same run, "
                 f"or give another path"
             )
+
+    def facts(self) -> dict[str, object]:
+        """Name all that ranks must have in common to take the same steps; tensors by their fingerprint."""
+        tensors = {f"values of {name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"random state {name}": state for name, state in self._random_states().items()}
+        hashes = {name: fingerprint({name: tensor})[:12] for name, tensor in tensors.items()}
+        done = {"position": str(self.position), "history": fingerprint({}, repr(self.history))[:12]}
+        return {**done, **self._description(), **hashes}
 
     def _description(self) -> dict[str, object]:
         """Recipe and model: what must be the same for a run to go on."""

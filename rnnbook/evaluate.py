@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from rnnbook.batches import Batches
 from rnnbook.cells import State, unroll
-from rnnbook.train import check_targets
+from rnnbook.losses import check_targets
+from rnnbook.repro import to_device_of
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> float:
@@ -131,7 +132,7 @@ def predict(model: nn.Module, batches: Batches) -> Tensor:
         raise ValueError("expected batches without a generator: shuffled rows do not belong to their texts")
     was_training = model.training
     model.eval()
-    logits = torch.cat([model(tokens, lengths) for tokens, lengths, _ in batches])
+    logits = torch.cat([model(*to_device_of(model, inputs)) for *inputs, _ in batches])
     model.train(was_training)
     return logits
 

@@ -22,7 +22,8 @@ _ROWS = 256  # rows of one pass, so that the memory does not grow with the numbe
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Hold a model in evaluation mode, then put it back into the mode it had."""
     was_training = model.training
     model.eval()
     try:
@@ -96,7 +97,7 @@ def gradient_times_input(model: TextClassifier, tokens: Tensor, target: int | Te
     (B,), or None for the predicted one. Padding gets 0. Raises ``TypeError`` or ``ValueError`` for
     tokens that the model refuses, an empty text, and a class that it does not have.
     """
-    with _evaluating(model):
+    with evaluating(model):
         rows, lengths, _, target = _read(model, tokens, target)
         vectors = model.embedding(rows).detach()
         parts = zip(*(part.split(_ROWS) for part in (vectors, lengths, target)), strict=True)
@@ -129,7 +130,7 @@ def integrated_gradients(
         raise ValueError(f"expected at least one step from the baseline to the text, got {num_steps}")
     if baseline is not None:
         check_ids(torch.tensor(baseline), model.embedding.num_embeddings)
-    with _evaluating(model):
+    with evaluating(model):
         rows, lengths, _, target = _read(model, tokens, target)
         end = model.embedding(rows).detach()  # (B, T, E)
         vector = torch.zeros_like(end[0, 0]) if baseline is None else model.embedding.weight[baseline]
@@ -154,7 +155,7 @@ def occlusion(model: nn.Module, tokens: Tensor, target: int | Tensor | None = No
     missed. An unknown token gets 0, and so does padding. ``target`` and errors as for
     :func:`gradient_times_input`; any model of tokens (B, T) and lengths (B,) will do.
     """
-    with _evaluating(model):
+    with evaluating(model):
         rows, lengths, logits, target = _read(model, tokens, target)
         losses = _log_odds(logits, target).unsqueeze(1).repeat(1, rows.shape[1])
         known = (rows != Vocab.padding_index) & (rows != Vocab.unknown_index)
@@ -207,7 +208,7 @@ def faithfulness(
         raise ValueError(
             f"expected one attribution a token, shape {tuple(tokens.shape)}, got {tuple(attributions.shape)}"
         )
-    with _evaluating(model):
+    with evaluating(model):
         rows, lengths, logits, predicted = _read(model, tokens, None)
         real = rows != Vocab.padding_index
         scores = attributions.detach().reshape(rows.shape)

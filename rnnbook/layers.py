@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -69,19 +70,20 @@ class _Layer(nn.Module):
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
         self.bidirectional, self.form = bidirectional, form
-        rows, directions = self.num_gates * hidden_size, 2 if bidirectional else 1
+        directions = 2 if bidirectional else 1
         for depth in range(num_layers):
             width = input_size if depth == 0 else directions * hidden_size
-            shapes: dict[str, tuple[int, ...]] = {
-                "weight_ih": (rows, width),
-                "weight_hh": (rows, hidden_size),
-            }
-            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)} if bias else {}
             for suffix in ("", "_reverse")[:directions]:
-                for name, shape in shapes.items():
+                for name, shape in self._shapes(width).items():
                     weight = torch.empty(shape, device=device, dtype=dtype)
                     self.register_parameter(f"{name}_l{depth}{suffix}", nn.Parameter(weight))
         self.reset_parameters()
+
+    def _shapes(self, width: int) -> dict[str, tuple[int, ...]]:
+        """Name the weights of one direction of one layer that reads ``width`` features, with their shapes."""
+        rows = self.num_gates * self.hidden_size
+        biases: dict[str, tuple[int, ...]] = {"bias_ih": (rows,), "bias_hh": (rows,)} if self.bias else {}
+        return {"weight_ih": (rows, width), "weight_hh": (rows, self.hidden_size), **biases}
 
     def reset_parameters(self) -> None:
         """Draw all weights uniformly from (-1/√H, 1/√H), in the order of ``torch.nn``."""
@@ -136,14 +138,18 @@ class _Layer(nn.Module):
                 )
         return parts if batched else [part.unsqueeze(1) for part in parts]
 
+    def _choose_pass(self, device: str) -> Callable[..., tuple[Tensor, ...]]:
+        """Return the function that takes one layer in one direction over the batch."""
+        if self.form == "fast" and torch.is_autocast_enabled(device):
+            warnings.warn("autocast: the fast form keeps one type, so the plain form is run", stacklevel=5)
+            return plain_pass
+        return fast_pass if self.form == "fast" else plain_pass
+
     def _run(
         self, data: Tensor, batch_sizes: list[int], state: list[Tensor]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Go through all layers and directions: rows (N, I) to rows (N, D * H), state (L * D, B, H)."""
-        one_pass = fast_pass if self.form == "fast" else plain_pass
-        if self.form == "fast" and torch.is_autocast_enabled(data.device.type):
-            warnings.warn("autocast: the fast form keeps one type, so the plain form is run", stacklevel=4)
-            one_pass = plain_pass
+        one_pass = self._choose_pass(data.device.type)
         suffixes = ("", "_reverse") if self.bidirectional else ("",)
         last: list[list[Tensor]] = []
         for depth in range(self.num_layers):

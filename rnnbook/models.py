@@ -25,7 +25,8 @@ def pool(outputs: Tensor, lengths: Tensor, how: str, *, bidirectional: bool = Fa
         raise ValueError(f"unknown pooling {how!r}; known: {', '.join(POOLINGS)}")
     check_padded(outputs, lengths)
     if how == "last":
-        last = outputs[torch.arange(len(outputs)), lengths - 1]
+        end = (lengths - 1)[:, None, None].expand(-1, 1, outputs.shape[2])
+        last = outputs.gather(1, end).squeeze(1)
         half = outputs.shape[2] // 2
         return torch.cat([last[:, :half], outputs[:, 0, half:]], dim=1) if bidirectional else last
     padding = ~length_mask(lengths, outputs.shape[1]).unsqueeze(-1)  # (B, T, 1)

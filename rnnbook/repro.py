@@ -8,7 +8,7 @@ import platform
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rnnbook import __version__
 
@@ -46,15 +46,24 @@ def seed_everything(seed: int) -> torch.Generator:
 def pick_device(name: str | None = None) -> torch.device:
     """Return the named device, else ``$RNNBOOK_DEVICE``, else the CPU.
 
+    Under ``torchrun`` the name ``"cuda"`` gives each process of a machine its own GPU.
     Raises ``ValueError`` when the name is unknown or this machine has no such device.
     """
     wanted = name or os.environ.get("RNNBOOK_DEVICE") or "cpu"
     try:
         device = torch.device(wanted)
+        if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {wanted!r} is not to be had here: try 'cpu' ({error})") from error
     return device
+
+
+def to_device_of(module: nn.Module, tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Return the tensors on the device of the module's first weight, or as they are where it has none."""
+    device = next((parameter.device for parameter in module.parameters()), None)
+    return [tensor.to(device) for tensor in tensors]
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -7,9 +7,8 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 import torch
@@ -19,22 +18,25 @@ from torch import Tensor
 
 PAD, UNKNOWN = "<pad>", "<unk>"
 _TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
-_TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]")
-_UNIT = re.compile(
-    r"[0-9a-z\u00df-\u00f6\u00f8-\u024f]+|\S"
-)  # a run of Latin letters and digits, or one character
+TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]")  # a word, or a punctuation mark
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_IGNORABLE = re.compile(  # all that Unicode calls ignorable by default, of which _INVISIBLE is what texts have
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_LETTERS = re.compile(r"(?:[^\W\d_]|[\u0300-\u036f])+")  # a word with its accents, which may stand alone
+HOMOGLYPHS = {  # letter: the Latin one that it looks like, from the data of Unicode Technical Standard 39
+    **dict(zip("аԁесһіјоԛрѕԝхуѵ", "adechijoqpswxyv", strict=True)),  # Cyrillic
+    **dict(zip("АВСԌЕНІЈКМОРЅТԜХУѴ", "ABCGEHIJKMOPSTWXYV", strict=True)),
+    **dict(zip("αγιονρυ", "ayiovpu", strict=True)),  # Greek
+    **dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABEZHIKMNOPTYX", strict=True)),
+}
+_TO_LATIN = str.maketrans(HOMOGLYPHS)
 
 
-def normalize(text: str) -> str:
-    """Give texts that look alike, but for white space, one spelling in lower case.
-
-    HTML line breaks become blanks, invisible characters go, letters are composed and of one width
-    (Unicode NFKC), and there is one kind of apostrophe.
-    Raises ``TypeError`` for anything but a string, and ``ValueError`` for half of a surrogate pair,
-    which no file in UTF-8 can hold.
-    """
+def _composed(text: str) -> str:
+    """Check a text; give it composed letters of one width and no invisible characters (Unicode NFKC)."""
     if not isinstance(text, str):
         raise TypeError(f"expected a text as one str, got {type(text).__name__}")
     if half := _SURROGATE.search(text):
@@ -42,9 +44,49 @@ def normalize(text: str) -> str:
             f"character {half.start()} is half of a surrogate pair ({half[0]!r}): the text was cut or decoded "
             f"wrongly; mend it by text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
         )
-    text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
-    text = _TAG.sub(" ", text).replace("\u2019", "'").lower()
+    return unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
+
+
+def normalize(text: str) -> str:
+    """Give texts that look alike, but for white space, one spelling in lower case.
+
+    HTML line breaks become blanks, invisible characters go, letters are composed and of one width
+    (Unicode NFKC), and there is one kind of apostrophe. Letters of two scripts that look alike stay two:
+    see :func:`fold_homoglyphs`.
+    Raises ``TypeError`` for anything but a string, and ``ValueError`` for half of a surrogate pair,
+    which no file in UTF-8 can hold.
+    """
+    text = _TAG.sub(" ", _composed(text)).replace("\u2019", "'").lower()
     return unicodedata.normalize("NFKC", text)  # a small letter may compose where its capital does not
+
+
+def fold_homoglyphs(text: str) -> str:
+    """Put Latin letters for the Cyrillic and Greek ones that look like them, in words that mix scripts.
+
+    A word is changed if it has a Latin letter and each of its other letters has a Latin look-alike in
+    ``HOMOGLYPHS``. So a word that is Cyrillic or Greek throughout stays, even one whose letters all look
+    Latin, and so does a look-alike of a third script. A word that mixes scripts on purpose is broken:
+    αA, the name of a protein, becomes aA. Before that, letters are composed, and each character that
+    Unicode calls ignorable by default goes, since it could part a word: more than :func:`normalize`
+    takes out. Upper and lower case stay, for capitals have look-alikes of their own.
+    Raises what :func:`normalize` raises.
+    """
+    text = _composed(text)
+    if text.isascii():
+        return text
+    text = _LETTERS.sub(_folded, _IGNORABLE.sub("", text))
+    return unicodedata.normalize("NFKC", text)  # an accent may compose with the new letter
+
+
+def _folded(match: re.Match[str]) -> str:
+    word = match[0]
+    folded = word.translate(_TO_LATIN)
+    is_latin = all(_script(letter) in ("LATIN", "COMBINING") for letter in folded)
+    return folded if is_latin and "LATIN" in map(_script, word) else word
+
+
+def _script(letter: str) -> str:
+    return unicodedata.name(letter, "").partition(" ")[0]
 
 
 def tokenize(text: str) -> list[str]:
@@ -52,7 +94,12 @@ def tokenize(text: str) -> list[str]:
 
     An empty text gives an empty list.
     """
-    return _TOKEN.findall(normalize(text))
+    return TOKEN.findall(normalize(text))
+
+
+def tokenize_folded(text: str) -> list[str]:
+    """Cut a text as :func:`tokenize` does, after :func:`fold_homoglyphs`."""
+    return tokenize(fold_homoglyphs(text))
 
 
 def characters(text: str) -> list[str]:
@@ -61,84 +108,6 @@ def characters(text: str) -> list[str]:
     For a script that sets no blanks between words, such as Chinese.
     """
     return [*"".join(normalize(text).split())]
-
-
-def simplify(text: str) -> str:
-    """Write a text, normalised by :func:`normalize`, in the Simplified script of Chinese.
-
-    Where one Traditional character has two simple forms, the word around it decides.
-    Raises ``ImportError`` without the package ``opencc``, which the extra ``chinese`` brings.
-    """
-    return _traditional_to_simplified()(normalize(text))
-
-
-@cache
-def _traditional_to_simplified() -> Callable[[str], str]:
-    try:
-        from opencc import OpenCC  # here, since it is not needed for anything else
-    except ImportError as error:
-        raise ImportError(
-            "simplify needs the package opencc; what helps: python -m pip install opencc==1.4.2"
-        ) from error
-    convert: Callable[[str], str] = OpenCC("t2s").convert
-    return convert
-
-
-class MaximumMatching:
-    """A segmenter of Chinese that takes the longest words it finds in a dictionary (Chen and Liu, 1992).
-
-    ``words`` are, for example, the words of training sentences; they are normalised as a text is.
-    ``max_len`` is the length of the longest word to look up, in characters, where a run of Latin
-    letters and digits counts as one; without it, that of the longest word given.
-
-    Raises ``TypeError`` for a str in place of a list of words, and ``ValueError`` for a dictionary
-    without a word, for a word with a blank inside (a sentence), and for ``max_len`` below 1.
-    """
-
-    def __init__(self, words: Iterable[str], *, max_len: int | None = None) -> None:
-        if isinstance(words, str):
-            raise TypeError("expected a list of words, got a str: give its words, for example text.split()")
-        if max_len is not None and max_len < 1:
-            raise ValueError(f"expected max_len of at least 1, got {max_len}")
-        self.words = frozenset(normalize(word).strip() for word in words) - {""}
-        if not self.words:
-            raise ValueError("the dictionary is empty: no words, or a generator that was used up")
-        if sentence := min((word for word in self.words if len(word.split()) > 1), default=""):
-            raise ValueError(f"expected words, got {sentence[:40]!r}: cut sentences into their words first")
-        longest = max(len(_UNIT.findall(word)) for word in self.words)
-        self.max_len = longest if max_len is None else min(max_len, longest)
-
-    def cut(self, text: str) -> list[str]:
-        """Cut a text, normalised by :func:`normalize`, into words; joined, they are its :func:`characters`.
-
-        Of the words found from the left and those found from the right the fewer are kept, then those
-        with fewer single characters, then the former: on held-out sentences of the People's Daily
-        this has a higher F1 of words than either direction alone. A character that no word of the
-        dictionary covers stands alone; no word crosses white space or ends inside a run of letters.
-        """
-        words = []
-        for chunk in normalize(text).split():
-            units = _UNIT.findall(chunk)
-            left, right = (self._match(units, from_the_right=side) for side in (False, True))
-            words += right if _count(right) < _count(left) else left
-        return words
-
-    def _match(self, units: list[str], *, from_the_right: bool) -> list[str]:
-        found, start, stop = [], 0, len(units)
-        while start < stop:
-            for size in range(min(self.max_len, stop - start), 0, -1):
-                first = stop - size if from_the_right else start
-                word = "".join(units[first : first + size])
-                if size == 1 or word in self.words:
-                    break
-            found.append(word)
-            start, stop = (start, stop - size) if from_the_right else (start + size, stop)
-        return found[::-1] if from_the_right else found
-
-
-def _count(words: list[str]) -> tuple[int, int]:
-    """Count all words, and those of a single character."""
-    return len(words), sum(len(word) == 1 for word in words)
 
 
 @dataclass(frozen=True)

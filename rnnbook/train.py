@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from rnnbook.checkpoint import Batch, History, Recipe, TrainingRun
-
-LossFunction = Callable[[Tensor, Tensor], Tensor]
+from rnnbook.losses import LossFunction, Objective, classification_loss
+from rnnbook.parallel import Ranks
+from rnnbook.repro import to_device_of
 
 
 @runtime_checkable
@@ -50,42 +51,6 @@ class Stream:
         return (self.draw() for _ in range(self.num_steps))
 
 
-def check_targets(logits: Tensor, targets: Tensor) -> None:
-    """Refuse labels that PyTorch would broadcast or misread: right are logits (B, num_classes), labels (B,).
-
-    Raises ``TypeError`` for another kind of number and ``ValueError`` for another shape or range.
-    """
-    if targets.dtype != torch.int64:
-        raise TypeError(f"expected labels as class numbers (int64), got {targets.dtype}")
-    if logits.ndim != 2 or targets.shape != logits.shape[:1]:
-        raise ValueError(
-            f"expected logits (B, num_classes) and labels (B,), got {tuple(logits.shape)} and {tuple(targets.shape)}"
-        )
-    if len(targets) and (int(targets.min()) < 0 or int(targets.max()) >= logits.shape[1]):
-        raise ValueError(
-            f"expected labels from 0 to {logits.shape[1] - 1}, got {int(targets.min())} to {int(targets.max())}"
-        )
-
-
-def classification_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy in nats of logits (B, num_classes) and labels (B,)."""
-    check_targets(logits, targets)
-    return nn.functional.cross_entropy(logits, targets)
-
-
-def squared_error(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Mean squared error of predictions and targets of one shape.
-
-    Raises ``ValueError`` for two shapes: of (B,) and (B, 1) PyTorch would make (B, B), each with each.
-    """
-    if predictions.shape != targets.shape:
-        raise ValueError(
-            f"expected predictions and targets of one shape, got {tuple(predictions.shape)} and "
-            f"{tuple(targets.shape)}"
-        )
-    return nn.functional.mse_loss(predictions, targets)
-
-
 @torch.no_grad()
 def validate(
     model: nn.Module, batches: Iterable[Batch], loss_fn: LossFunction = classification_loss
@@ -99,7 +64,8 @@ def validate(
     was_training = model.training
     model.eval()
     loss_sum = correct = count = 0.0
-    for *inputs, targets in batches:
+    for batch in batches:
+        *inputs, targets = to_device_of(model, batch)
         predictions = model(*inputs)
         loss_sum += loss_fn(predictions, targets).item() * targets.numel()
         count += targets.numel()
@@ -120,38 +86,36 @@ def _countable(batches: Iterable[Batch], num_epochs: int) -> _Epoch:
     return batches if isinstance(batches, _Epoch) else list(batches)
 
 
-def _bar(total: int, done: int) -> tqdm[Any]:
+def _bar(total: int, done: int, rank: int) -> tqdm[Any]:
     """Show progress on a terminal and in a notebook; nowhere if ``$RNNBOOK_PROGRESS`` is 0."""
     ipython = sys.modules.get("IPython")
     in_notebook = ipython is not None and hasattr(ipython.get_ipython(), "kernel")
-    shown = os.environ.get("RNNBOOK_PROGRESS") != "0" and (in_notebook or sys.stderr.isatty())
+    shown = not rank and os.environ.get("RNNBOOK_PROGRESS") != "0" and (in_notebook or sys.stderr.isatty())
     return tqdm(total=total, initial=done, desc="training", unit="step", leave=False, disable=not shown)
 
 
-def _step(run: TrainingRun, batch: Batch, loss_fn: LossFunction) -> None:
+def _step(run: TrainingRun, batch: Batch, ranks: Ranks) -> None:
     """Go one step down the clipped gradient. Refuse NaN and infinity before they reach the weights."""
-    *inputs, targets = batch
-    loss = loss_fn(run.model(*inputs), targets)
     run.optimizer.zero_grad()
-    loss.backward()
+    at = f"epoch {run.position.epoch}, step {run.position.step}"
+    loss = ranks.backward(batch, at)
     norm = nn.utils.clip_grad_norm_(run.model.parameters(), run.recipe.max_grad_norm).item()
-    if not (torch.isfinite(loss) and norm < math.inf):
+    if not (math.isfinite(loss) and norm < math.inf):
         raise FloatingPointError(
-            f"epoch {run.position.epoch}, step {run.position.step}: loss {loss.item()}, gradient norm {norm}; "
-            f"the weights are those of the step before, {run.last_good}: "
+            f"{at}: loss {loss}, gradient norm {norm}; the weights are those of the step before, {run.last_good}: "
             f"lower the learning rate, look at this batch"
         )
     run.optimizer.step()
     if run.schedule is not None:
         run.schedule.step()
-    run.record(batch, loss.item(), norm)
+    run.record(batch, loss, norm)
 
 
-def _go_through(run: TrainingRun, batches: _Epoch, loss_fn: LossFunction, bar: tqdm[Any]) -> None:
+def _go_through(run: TrainingRun, batches: _Epoch, ranks: Ranks, bar: tqdm[Any]) -> None:
     """Take the steps of an epoch that are not taken yet."""
     run.model.train()
     for batch in run.remaining(batches):
-        _step(run, batch, loss_fn)
+        _step(run, batch, ranks)
         bar.update()
         if run.good_enough():
             break
@@ -189,13 +153,15 @@ def train(
     val_batches: Iterable[Batch] | None = None,
     patience: int | None = None,
     stop_below: float | None = None,
+    adversarial_epsilon: float = 0.0,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 100,
     on_epoch: Callable[[int, History], None] | None = None,
 ) -> History:
     """Train with Adam (Kingma and Ba, 2015) and a one-cycle learning rate (Smith, 2018), or a constant one.
 
-    A batch is ``(*inputs, targets)``; ``loss_fn(model(*inputs), targets)`` is a mean over its targets.
+    A batch is ``(*inputs, targets)``, on any device; ``loss_fn(model(*inputs), targets)`` is a mean over its
+    targets. With ``adversarial_epsilon`` the loss of a step is that of :class:`rnnbook.losses.Objective`.
     ``learning_rate`` is the peak of the cycle. With ``val_batches`` the weights of the epoch with the
     lowest validation loss are put back at the end; without, the last ones stay.
 
@@ -205,9 +171,14 @@ def train(
     and ends, on a processor, with the weights and the history of a run that was never broken off; a
     finished run comes back at once. ``on_epoch(epoch, history)`` is called after each epoch.
 
+    In a script that ``torchrun`` starts N times each process takes every N-th row of each batch, and the
+    steps are those of one process on whole batches (:mod:`rnnbook.parallel`). The first process alone
+    writes the checkpoint; each validates on all ``val_batches`` and calls ``on_epoch``.
+
     Raises ``FloatingPointError`` at the first loss or gradient that is not finite, before it reaches the
     weights, and ``ValueError`` for a generator as batches of several epochs, ``patience`` without
-    ``val_batches``, and a checkpoint that is damaged or of another run.
+    ``val_batches``, a checkpoint that is damaged or of another run, and processes that differ in
+    anything.
     """
     batches = _countable(batches, num_epochs)
     recipe = Recipe(
@@ -219,19 +190,23 @@ def train(
         patience=patience,
         stop_below=stop_below,
         validates=val_batches is not None,
+        adversarial_epsilon=adversarial_epsilon,
     )
+    ranks = Ranks(Objective(model, loss_fn, adversarial_epsilon))
     run = TrainingRun(model, recipe, (getattr(part, "generator", None) for part in (batches, val_batches)))
     if checkpoint is not None:
         if isinstance(batches, Stream) and batches.generator is None:
             raise ValueError("a stream can go on only from its generator: Stream(..., generator=...)")
         run.keep_in(Path(checkpoint), checkpoint_every)
-    with _bar(num_epochs * len(batches), len(run.history.step_loss)) as bar:
+    ranks.begin(run)
+    with _bar(num_epochs * len(batches), len(run.history.step_loss), ranks.rank) as bar:
         while not run.position.finished:
-            _go_through(run, batches, loss_fn, bar)
+            _go_through(run, batches, ranks, bar)
             finished = _close_epoch(run, val_batches, loss_fn)
             if on_epoch is not None:
                 on_epoch(run.position.epoch, run.history)
             run.end_epoch(finished=finished)
+            ranks.meet(run)  # after the checkpoint is written
     if run.best:
         model.load_state_dict(run.best)
     return run.history
@@ -260,13 +235,15 @@ def learning_rate_range(
     generator = getattr(batches, "generator", None)
     state = None if generator is None else generator.get_state()
     run = TrainingRun(copy.deepcopy(model).train(), recipe, [])
+    ranks = Ranks(Objective(run.model, loss_fn))
+    ranks.begin(run)
     rates = [low * (high / low) ** (i / (num_steps - 1)) for i in range(num_steps)]
     losses = run.history.step_loss
     with torch.random.fork_rng(devices=[]):
         try:
             for rate, batch in zip(rates, chain.from_iterable(repeat(batches)), strict=False):
                 run.optimizer.param_groups[0]["lr"] = rate
-                _step(run, batch, loss_fn)
+                _step(run, batch, ranks)
                 if losses[-1] > 4 * min(losses):
                     break
         except FloatingPointError:

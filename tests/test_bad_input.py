@@ -14,9 +14,10 @@ from rnnbook.classifier import ClassifierConfig, TextClassifier, classify, load_
 from rnnbook.corpus import Split, check_parts, read_texts, split_texts
 from rnnbook.encoders import RecurrentStack
 from rnnbook.files import load_tensors, save_tensors
+from rnnbook.losses import classification_loss, squared_error
 from rnnbook.models import pool
 from rnnbook.text import PAD, UNKNOWN, Vocab, characters, tokenize
-from rnnbook.train import classification_loss, squared_error, train, validate
+from rnnbook.train import train, validate
 
 VOCAB = Vocab((PAD, UNKNOWN, "a", "b", "c"))
 OTHER_ORDER = Vocab((PAD, UNKNOWN, "b", "a", "c"))

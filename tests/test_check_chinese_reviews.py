@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rnnbook import check_application as check
-from rnnbook.text import MaximumMatching
+from rnnbook.segment import MaximumMatching
 
 
 def forward(text, words, max_len):

@@ -23,9 +23,10 @@ from rnnbook.batches import Batches
 from rnnbook.checkpoint import History, Recipe, TrainingRun
 from rnnbook.classifier import ClassifierConfig, TextClassifier, save_classifier
 from rnnbook.files import fingerprint, load_tensors, save_tensors
+from rnnbook.losses import classification_loss, squared_error
 from rnnbook.repro import seed_everything
 from rnnbook.text import PAD, UNKNOWN, Vocab
-from rnnbook.train import Stream, classification_loss, squared_error, train
+from rnnbook.train import Stream, train
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Run = tuple[History, dict[str, Tensor], list[Tensor]]

@@ -15,16 +15,9 @@ from torch import Tensor, nn
 from rnnbook.batches import Batches
 from rnnbook.checkpoint import History
 from rnnbook.classifier import ClassifierConfig, TextClassifier
+from rnnbook.losses import check_targets, classification_loss, squared_error
 from rnnbook.repro import seed_everything
-from rnnbook.train import (
-    Stream,
-    check_targets,
-    classification_loss,
-    learning_rate_range,
-    squared_error,
-    train,
-    validate,
-)
+from rnnbook.train import Stream, learning_rate_range, train, validate
 
 Batch = tuple[Tensor, Tensor]
 

@@ -1,0 +1,153 @@
+"""The robustness record: attacks beat their controls, defences give back what the chapter says."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from experiments import robustness
+from experiments.robustness import EMBEDDED, RANDOM, SWAPPED, WAYS
+from rnnbook.results import load_record, load_results
+from rnnbook.text import tokenize
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[tuple[str, str], list[float]]:
+    return {
+        (row.task.removeprefix(f"{robustness.TASK}: "), row.model): row.values
+        for row in load_results("robustness")
+    }
+
+
+def mean(rows: dict, attack: str, model: str = "plain") -> float:
+    return float(np.mean(rows[attack, model]))
+
+
+# --- the record ----------------------------------------------------------------------------------
+
+
+def test_the_record_holds_five_seeds_of_each_model_on_texts_of_today(rows):
+    record = load_record("robustness")
+    assert record["settings"] == json.loads(json.dumps(robustness.asdict(robustness.Settings())))
+    assert record["num_texts"] == robustness.NUM_TEXTS
+    assert {model for _, model in rows} == set(WAYS)
+    assert all(len(values) == 5 for values in rows.values())
+    assert all(0.70 < mean(rows, "clean", model) < 0.85 for model in WAYS)
+
+
+def test_one_word_brings_the_plain_model_down_and_a_random_one_does_not(rows):
+    assert mean(rows, "HotFlip, 1") <= 0.35
+    assert mean(rows, "random words, 1") >= 0.70
+
+
+@pytest.mark.parametrize("model", WAYS)
+def test_each_attack_beats_its_control_in_every_seed(rows, model):
+    pairs = [
+        (f"HotFlip{kind}, {n}", f"random words{kind}, {n}") for kind in ("", ", neutral") for n in (1, 2, 3)
+    ]
+    pairs += [
+        (f"{name}, {epsilon:g}", f"random direction, {epsilon:g}")
+        for name in ("FGM", "PGD, 10 steps")
+        for epsilon in robustness.EPSILONS
+    ]
+    for attack, control in pairs:
+        assert (np.array(rows[attack, model]) < np.array(rows[control, model])).all(), (attack, control)
+    assert mean(rows, "HotFlip, 1, tried", model) < mean(rows, "HotFlip, 1", model)
+
+
+def test_normalisation_gives_back_what_characters_took_and_not_from_one_who_knows_it(rows):
+    clean = mean(rows, "clean")
+    for attack, defence in (("invisible", "normalised"), ("homoglyphs", "folded")):
+        assert mean(rows, f"{attack}, all, not normalised") < clean - 0.1
+        assert mean(rows, f"{attack}, all, {defence}") > clean - 0.03
+    assert mean(rows, "invisible beyond, all, normalised") < clean - 0.1
+    assert mean(rows, "invisible beyond, all, folded") == pytest.approx(clean, abs=0.01)
+    assert mean(rows, "homoglyphs beyond, all, folded") < clean - 0.1
+    assert mean(rows, "typos, all, folded") == pytest.approx(
+        mean(rows, "typos, all, not normalised"), abs=0.02
+    )
+
+
+# --- the code ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    rest, attacked = robustness.parts()
+    settings = robustness.Settings(embedding_dim=4, hidden_size=4, num_epochs=1, learning_rate=1e-2)
+    monkeypatch.setattr(robustness, "parts", lambda: (rest.take(range(300)), attacked.take(range(40))))
+    monkeypatch.setattr(robustness, "Settings", lambda: settings)
+    monkeypatch.setattr(robustness, "RESULTS", tmp_path)
+    monkeypatch.setattr(robustness, "NUM_TEXTS", 40)
+    monkeypatch.setattr(sys, "argv", ["robustness", "--seeds", "2"])
+    return tmp_path
+
+
+def test_a_seed_that_was_finished_is_not_run_again(tiny, monkeypatch, capsys):
+    runs, run = [], robustness.run
+
+    def cut_off(seed, data, settings):
+        runs.append(seed)
+        if runs == [0, 1]:
+            raise KeyboardInterrupt
+        return run(seed, data, settings)
+
+    monkeypatch.setattr(robustness, "run", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        robustness.main()
+    robustness.main()
+    assert runs == [0, 1, 1]
+    assert list(tiny.iterdir()) == [tiny / "robustness.json"]
+    record = json.loads((tiny / "robustness.json").read_text(encoding="utf-8"))
+    assert {row["model"] for row in record["rows"]} == set(WAYS)
+    assert all(row["seeds"] == [0, 1] for row in record["rows"])
+    assert record["words_changed"]["HotFlip, 2"] == 2
+    assert record["queries"]["HotFlip, 1, tried"] == 11
+    assert "Outcome" in capsys.readouterr().out
+
+
+def test_the_attacked_texts_are_test_texts_of_enough_words_and_always_the_same():
+    rest, attacked = robustness.parts()
+    assert len(attacked) == len(set(attacked.texts)) == 500
+    assert not set(attacked.texts) & set(rest.texts)
+    assert min(len(tokenize(text)) for text in attacked.texts) >= robustness.SHORTEST
+    turned = replace(attacked, texts=attacked.texts[::-1], labels=attacked.labels[::-1])
+    assert robustness.attacked_part(turned, 100).texts == robustness.attacked_part(attacked, 100).texts
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_swaps_in_training_keep_labels_and_change_neutral_words_alone():
+    settings = robustness.Settings()
+    data = robustness.prepare(*robustness.parts(), settings)
+    assert not data.neutral[data.vocab.encode(["not", "but", "never", "didn't"])].any()
+    seen = []
+
+    def watch(_, batches, **options):
+        seen.append((list(batches), options["adversarial_epsilon"]))
+
+    for way in WAYS:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(robustness, "train", watch)
+            robustness.trained(way, data, 0, settings)
+    assert [epsilon for _, epsilon in seen] == [settings.epsilon if way == EMBEDDED else 0 for way in WAYS]
+    for way in (SWAPPED, RANDOM):
+        for tokens, lengths, labels in seen[WAYS.index(way)][0]:
+            before, after = tokens.chunk(2)
+            changed = before != after
+            assert changed.sum() > 0
+            assert (changed.sum(dim=1) <= settings.num_swaps).all()
+            assert data.neutral[before[changed]].all()
+            assert data.neutral[after[changed]].all()
+            assert labels.chunk(2)[0].equal(labels.chunk(2)[1])
+            assert lengths.chunk(2)[0].equal(lengths.chunk(2)[1])
+
+
+def test_a_reading_without_normalisation_cuts_as_tokenize_does():
+    for text in robustness.parts()[1].texts[:200]:
+        if text.isascii():
+            assert robustness.raw(text) == tokenize(text)
+    assert robustness.raw("g\u200bооd") == ["g", "\u200b", "ооd"]
