@@ -198,7 +198,7 @@ def memory_rows(rounds: int = MEMORY_ROUNDS, lengths: tuple[int, ...] = LENGTHS)
 
 # --- linear recurrences ----------------------------------------------------------------------------------
 
-LAYER_SIZES = ((32, 100, 64), (32, 100, 128), (32, 200, 128), (32, 100, 256))
+LAYER_SIZES = ((32, 100, 64), (32, 200, 64), (32, 100, 128), (32, 200, 128), (32, 100, 256))
 GRID = ((1, 16), (4, 64), (8, 64), (32, 64), (32, 128), (32, 256))
 GRID_LENGTHS = (4, 16, 64, 256, 1024, 4096)
 MOST = 2**22  # numbers in one tensor of the grid

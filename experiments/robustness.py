@@ -4,20 +4,27 @@
 
     python -m experiments.robustness --seeds 5
 
-The model is a small bidirectional GRU, trained on four fifths of the film sentences in four ways:
+The model is a small bidirectional GRU, trained on four fifths of the film sentences in five ways:
 
 - ``plain``;
 - ``embedded adversaries``: each step also with the embedded words moved along the gradient (Miyato, Dai
   and Goodfellow, 2017, but for the normalising of the vectors);
-- ``swapped words``: each step also with neutral words swapped by HotFlip against the weights of the moment;
-- ``random words``: the control of the last, with as many neutral words swapped at random.
+- ``swapped words``: each step also with a word swapped by HotFlip against the weights of the moment, out
+  of 2,000 words drawn for the batch; the label stays, right or not;
+- ``swapped neutral words``: the same within the mask of neutral words;
+- ``random words``: the control of both, a random word in a random place.
 
 Each attack goes against 500 of the test sentences, always the same ones, with a label known to the
 attacker. He has the weights of the very model that he attacks, defence and all, except in the rows
 *transferred*: there the examples were made for the plain model of the same seed. *Neutral* attacks take
 out and put in only words that speak for neither class (``rnnbook.attack.neutral_words``, and no
 negations); the others may put "bad" for "good", so a lower accuracy there is in part right answers to
-other texts. *Tried* attacks look at the true loss of the ten best places.
+other texts.
+
+An attack by the gradient fails where the gradient misleads, which training against such an attack may
+bring about. So two attacks rest on answers as well: *tried*, where the true loss decides among the ten
+best places, and *telling words*, which uses no gradient: the 100 words that by their counts speak most
+for the other label, each in every place, on the first 100 of the texts.
 
 Attacks on characters change every word that they can, or three, and are read in three ways: without
 normalisation, by ``tokenize``, and by ``tokenize_folded``. *Beyond* attackers know the last two and use
@@ -47,15 +54,17 @@ from rnnbook.corpus import Split, split_by_hash, text_hash
 from rnnbook.datasets import load
 from rnnbook.repro import count_parameters, cpu_seconds, pick_device, seed_everything
 from rnnbook.results import Row, save_results, score_row
-from rnnbook.text import TOKEN, Vocab, tokenize, tokenize_folded
+from rnnbook.text import TOKEN, Vocab, log_count_ratios, tokenize, tokenize_folded
 from rnnbook.train import train
 
 RESULTS = Path(__file__).parents[1] / "results"
 TASK = "film sentences"
 SHORTEST = 3  # words: as many as an attack may change
 NUM_TEXTS = 500
-EMBEDDED, SWAPPED, RANDOM = "embedded adversaries", "swapped words", "random words"
-WAYS = ("plain", EMBEDDED, SWAPPED, RANDOM)
+NUM_TELLING = NUM_TRIED = 100  # words, and texts on which they are tried
+EMBEDDED, RANDOM = "embedded adversaries", "random words"
+SWAPPED, NEUTRAL = "swapped words", "swapped neutral words"
+WAYS = ("plain", EMBEDDED, SWAPPED, NEUTRAL, RANDOM)
 EPSILONS = (0.5, 1.0)
 NEGATIONS = {"not", "no", "never", "nor", "neither", "nothing", "without", "hardly", "but", "cannot"}
 THIRD_SCRIPT = dict(zip("ogunh", "օցսոհ", strict=True))  # Armenian
@@ -83,7 +92,7 @@ class Settings:
     learning_rate: float = 5e-3
     limit: float = 0.5  # of a neutral word's log-count ratio, nats
     epsilon: float = 1.0  # of the adversaries in training
-    num_swaps: int = 1  # of words a text in training
+    num_words: int = 2000  # from which the swaps of a batch are taken
 
 
 @dataclass(frozen=True)
@@ -101,12 +110,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Data:
-    """Training sequences, the mask of neutral words, and the texts under attack."""
+    """Training sequences, what their words speak for, and the texts under attack."""
 
     vocab: Vocab
     sequences: list[Tensor]
     labels: Tensor
     neutral: Tensor
+    ratios: Tensor
     texts: list[str]
     tokens: Tensor
     lengths: Tensor
@@ -136,11 +146,12 @@ def prepare(rest: Split, attacked: Split, settings: Settings) -> Data:
     neutral[negations] = False
     tokens, lengths = pad_sequences([vocab.encode(tokenize(text)) for text in attacked.texts])
     truth = torch.from_numpy(attacked.labels)
-    return Data(vocab, sequences, labels, neutral, list(attacked.texts), tokens, lengths, truth)
+    ratios = log_count_ratios(sequences, labels, len(vocab))
+    return Data(vocab, sequences, labels, neutral, ratios, list(attacked.texts), tokens, lengths, truth)
 
 
 class WithSwaps:
-    """Batches in which each text stands twice: as it is, and with neutral words swapped, label unchanged."""
+    """Batches in which each text stands twice: as it is, and with a word swapped, the label unchanged."""
 
     def __init__(self, batches: Batches, swap: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
         self.batches, self.swap, self.generator = batches, swap, batches.generator
@@ -171,15 +182,15 @@ def trained(way: str, data: Data, seed: int, settings: Settings) -> tuple[TextCl
     batches = Batches(data.sequences, data.labels, batch_size=settings.batch_size, generator=generator)
 
     def by_gradient(tokens: Tensor, lengths: Tensor, labels: Tensor) -> Tensor:
-        n = min(settings.num_swaps, int(lengths.min()))
-        return hotflip(model, tokens, lengths, labels, n, allowed=data.neutral).examples
+        mask = data.neutral if way == NEUTRAL else torch.ones(size, dtype=torch.bool)
+        some = mask & (torch.rand(size, generator=generator) < settings.num_words / mask.sum())
+        some[tokens] = mask[tokens]  # what may be taken out, may be taken out
+        return hotflip(model, tokens, lengths, labels, allowed=some).examples
 
     def by_chance(tokens: Tensor, lengths: Tensor, _: Tensor) -> Tensor:
-        n = min(settings.num_swaps, int(lengths.min()))
-        found = random_words(tokens, lengths, size, n, allowed=data.neutral, generator=generator)
-        return found.examples
+        return random_words(tokens, lengths, size, generator=generator).examples
 
-    swap = {SWAPPED: by_gradient, RANDOM: by_chance}.get(way)
+    swap = {SWAPPED: by_gradient, NEUTRAL: by_gradient, RANDOM: by_chance}.get(way)
     with cpu_seconds() as watch:
         train(
             model,
@@ -189,6 +200,32 @@ def trained(way: str, data: Data, seed: int, settings: Settings) -> tuple[TextCl
             adversarial_epsilon=settings.epsilon if way == EMBEDDED else 0.0,
         )
     return model.eval(), watch.seconds
+
+
+@torch.no_grad()
+def still_right(
+    model: TextClassifier, tokens: Tensor, lengths: Tensor, labels: Tensor, *, mask: Tensor, ratios: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Try the most telling words of the mask in each of its places; stop at the first wrong answer.
+
+    Returns, text by text (N,), whether no such swap changed a right answer, and the queries.
+    """
+    kept = mask.nonzero().squeeze(1)
+    order = kept[ratios[kept].argsort()]
+    telling = {1: order[:NUM_TELLING], 0: order.flip(0)[:NUM_TELLING]}
+    right, queries = torch.zeros(len(tokens), dtype=torch.bool), torch.ones_like(lengths)
+    for i, row in enumerate(tokens):
+        row, label = row[: lengths[i]], int(labels[i])
+        places = mask[row].nonzero()
+        variants = row.repeat(len(places), 1)
+        right[i] = model(row[None], lengths[i : i + 1]).argmax() == label
+        for words in telling[label].split(10):
+            if not right[i] or not len(places):
+                break
+            tries = torch.cat([variants.scatter(1, places, int(word)) for word in words])
+            right[i] = (model(tries, lengths[i].repeat(len(tries))).argmax(dim=1) == label).all()
+            queries[i] += len(tries)
+    return right, queries
 
 
 class Bench:
@@ -231,6 +268,11 @@ class Bench:
                     self.score(name, model(attacked.examples, lengths))
                     self.cost(name, attacked.words_changed, attacked.queries)
                 made[f"HotFlip{kind}, {n}, transferred"] = attacks[f"HotFlip{kind}, {n}"].examples
+            mask = torch.arange(size) > Vocab.unknown_index if mask is None else mask
+            some = (part[:NUM_TRIED] for part in (tokens, lengths, truth))
+            right, queries = still_right(model, *some, mask=mask, ratios=data.ratios)
+            self.outcome.accuracy[f"telling words{kind}, 1"] = right.double().mean().item()
+            self.cost(f"telling words{kind}, 1", torch.ones_like(queries), queries)
         for name, examples in (transferred or made).items():
             self.score(name, model(examples, lengths))
         return made

@@ -7,15 +7,16 @@
 A language model of words (embedding, LSTM, output layer) reads film reviews as one stream, its state
 carried from segment to segment. The output layer is a full softmax, an adaptive one (Grave et al., 2017;
 ``torch.nn.AdaptiveLogSoftmaxWithLoss``) or a full one trained on sampled words
-(``rnnbook.losses.sampled_softmax_loss``); its perplexity is always that over all words. Biases start at the
-logarithms of the shares of words, or the sampled softmax would take long to find them. Each reads the same text once, and the two fast ones also three times as much. The vocabulary is that of the longer text.
-Each takes the learning rate that did best on validation reviews after half of the text, with a seed that
-is not used again; the number of samples and the cut-offs were chosen there too, in trials. The test reviews
-are scored once a run. ``unigram_perplexity`` is that of the shares of words.
+(``rnnbook.losses.sampled_softmax_loss``); its perplexity is always that over all words. Biases start at
+the logarithms of the shares of words, or the sampled softmax would take long to find them. Each layer
+reads the same text once, and the two fast ones also three times as much; the vocabulary is that of the
+longer text. Each takes the learning rate that did best on validation reviews after half of the text, with
+a seed that is not used again; the number of samples and the cut-offs were chosen there too, in trials.
+The test reviews are scored once a run. ``unigram_perplexity`` is that of the shares of words.
 
 Time: a whole step of training (forward, backward, Adam) for three sizes of the vocabulary, with targets
-that follow Zipf's law, on the processor whatever the device; the three ways take turns, and a round gives the
-ratio of each to the full softmax.
+that follow Zipf's law, on the processor whatever the device; the three ways take turns, and a round gives
+the ratio of each to the full softmax.
 
 A finished run is kept in ``results/vocabulary.runs/``, so an interrupted command goes on.
 """

@@ -18,7 +18,7 @@ from rnnbook.batches import check_lengths, length_mask
 from rnnbook.classifier import TextClassifier
 from rnnbook.explain import evaluating
 from rnnbook.losses import check_targets
-from rnnbook.text import Vocab, check_ids, check_sequences
+from rnnbook.text import Vocab, check_ids, log_count_ratios
 
 Examples = TypeVar("Examples", list[str], Tensor)
 _FIRST_WORD = Vocab.unknown_index + 1  # the ids before are no words that could be written
@@ -187,30 +187,15 @@ def _checked(
 def neutral_words(sequences: Sequence[Tensor], labels: Tensor, vocab_size: int, limit: float) -> Tensor:
     """Mark the words that speak for neither class: bool (vocab_size,).
 
-    These are the words whose naive-Bayes log-count ratio in the training texts (Wang and Manning, 2012)
-    lies within ``limit`` nats of 0: log of the share of class 1 over that of class 0, where a word counts
-    once a text and one is added to each count. A swap of such words for such words
-    seldom changes what a text says. A limit below log 2 leaves out every word that occurs in one text.
-    Counts cannot see what a word does to others: "not" is as frequent on both sides, so take the
-    negations out of the mask by hand. Padding and the unknown token are never neutral.
-
-    Raises ``ValueError`` for labels other than 0 and 1, one a sequence and both present, for a limit
-    not above 0, and for sequences that are empty or from another vocabulary.
+    Their :func:`rnnbook.text.log_count_ratios` in the training texts lie within ``limit`` nats of 0. To
+    swap such a word for another seldom changes what a text says. A limit below log 2 leaves out most
+    words of one text alone. Counts cannot see what a word does to others: "not" is nearly as frequent
+    on both sides, so take the negations out of the mask by hand. Padding and the unknown token are
+    never neutral. Raises ``ValueError`` for a limit not above 0, and what the ratios raise.
     """
-    check_sequences(sequences)
-    if labels.shape != (len(sequences),) or set(labels.tolist()) != {0, 1}:
-        raise ValueError(
-            f"expected one label a sequence, ({len(sequences)},), 0 or 1 and both present, got shape "
-            f"{tuple(labels.shape)} with the labels {sorted(set(labels.tolist()))[:5]}"
-        )
     if not limit > 0:
         raise ValueError(f"expected a limit above 0 nats, got {limit}")
-    counts = torch.ones(2, vocab_size, dtype=torch.float64)
-    for sequence, label in zip(sequences, labels.tolist(), strict=True):
-        check_ids(sequence, vocab_size)
-        counts[label, sequence.unique()] += 1
-    negative, positive = (counts / counts.sum(dim=1, keepdim=True)).log()
-    neutral: Tensor = (positive - negative).abs() <= limit
+    neutral = log_count_ratios(sequences, labels, vocab_size).abs() <= limit
     neutral[:_FIRST_WORD] = False
     return neutral
 

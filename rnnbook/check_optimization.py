@@ -51,12 +51,12 @@ def joined(join: Callable[..., tuple[Tensor, Tensor]]) -> None:
 
 
 def rank_weights(weights: Callable[[Tensor], Tensor]) -> None:
-    """Check ``weights(num_targets (N,)) -> (N,)``: each rank's factor before gradients are averaged."""
+    """Check ``weights(num_targets (R,)) -> (R,)``: each rank's factor before gradients are averaged."""
     for counts in (torch.tensor([3, 1]), torch.tensor([40, 25, 31, 0])):
         n, share = len(counts), counts.double() / counts.sum()
         mistakes = {
             "each rank has the same weight there, however few its targets": torch.ones_like(share),
-            "the average over the ranks divides by N once more": share,
+            "the average over the ranks divides by R once more": share,
             "a sum over targets has no 1 / total in it": counts.double(),
         }
         answer(f"targets {counts.tolist()}: weights", weights(counts), n * share, mistakes, atol=1e-5)
@@ -64,16 +64,16 @@ def rank_weights(weights: Callable[[Tensor], Tensor]) -> None:
 
 
 def most_processes(best: Callable[[float, float, float, float], float]) -> None:
-    """Check ``best(compute, size, bandwidth, latency) -> N``, beyond which a step takes longer again."""
+    """Check ``best(compute, size, bandwidth, latency) -> R``, beyond which a step takes longer again."""
     for compute, size, bandwidth, latency in ((2.0, 1e8, 1e9, 1e-3), (0.5, 4e6, 1e8, 1e-4)):
         sent = 2 * size / bandwidth
         squares = {
-            "of the bytes, 2 (N - 1) / N times the size, a part falls with N, too": compute / (2 * latency),
-            "a ring has 2 (N - 1) messages, not N - 1": (compute - sent) / latency,
-            "the term with the bytes grows with N: its sign": (compute + sent) / (2 * latency),
+            "of the bytes, 2 (R - 1) / R times the size, a part falls with R, too": compute / (2 * latency),
+            "a ring has 2 (R - 1) messages, not R - 1": (compute - sent) / latency,
+            "the term with the bytes grows with R: its sign": (compute + sent) / (2 * latency),
         }
         right = (compute - sent) / (2 * latency)
-        mistakes = {text: value**0.5 for text, value in squares.items()} | {"that is N squared": right}
+        mistakes = {text: value**0.5 for text, value in squares.items()} | {"that is R squared": right}
         _number(f"compute {compute:g} s", best(compute, size, bandwidth, latency), right**0.5, mistakes)
     print("most_processes: right, for 2 machines")  # noqa: T201 (a check answers its reader)
 

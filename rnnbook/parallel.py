@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from rnnbook.checkpoint import Batch, TrainingRun
@@ -50,6 +51,16 @@ def _without_padding(rows: Batch) -> Batch:
     return (tokens[:, :longest], lengths, targets) if counted and not tokens[:, longest:].any() else rows
 
 
+def _join(backend: str) -> None:
+    """Make the group of all processes, for as long as the program runs."""
+    store, rank, size = next(rendezvous("env://"))
+    # torchrun keeps one store through its restarts; without a name of their own for each, the new
+    # processes would look for the old ones, and wait (seen in PyTorch 2.13).
+    store = dist.PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    atexit.register(_leave)
+
+
 def _leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
@@ -70,8 +81,7 @@ class Ranks:
             return
         if not dist.is_initialized() and dist.is_torchelastic_launched() and os.environ["WORLD_SIZE"] != "1":
             cuda = any(parameter.is_cuda for parameter in objective.parameters())
-            dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
-            atexit.register(_leave)
+            _join("cpu:gloo,cuda:nccl" if cuda else "gloo")
         if dist.is_initialized():
             self.rank, self.size = dist.get_rank(), dist.get_world_size()
 

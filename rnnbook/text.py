@@ -233,3 +233,24 @@ def ppmi_vectors(sequences: Sequence[Tensor], vocab_size: int, dim: int, *, wind
     vectors *= 0.3 / vectors.std()
     vectors[Vocab.padding_index] = 0.0  # the decomposition leaves it near zero
     return vectors
+
+
+def log_count_ratios(sequences: Sequence[Tensor], labels: Tensor, vocab_size: int) -> Tensor:
+    """Weigh how much each token speaks for class 1, and against class 0: nats (vocab_size,), float64.
+
+    The log of the token's share of class 1 over its share of class 0, where a token counts once a text
+    and one is added to each count (naive Bayes; Wang and Manning, 2012). Raises ``ValueError`` for labels
+    (N,) other than 0 and 1, both present, and for sequences that are empty or of another vocabulary.
+    """
+    check_sequences(sequences)
+    if labels.shape != (len(sequences),) or set(labels.tolist()) != {0, 1}:
+        raise ValueError(
+            f"expected one label a sequence, ({len(sequences)},), 0 or 1 and both present, got shape "
+            f"{tuple(labels.shape)} with the labels {sorted(set(labels.flatten().tolist()))[:5]}"
+        )
+    counts = torch.ones(2, vocab_size, dtype=torch.float64)
+    for sequence, label in zip(sequences, labels.tolist(), strict=True):
+        check_ids(sequence, vocab_size)
+        counts[label, sequence] += 1  # once, even where a token stands twice
+    against, in_favour = (counts / counts.sum(dim=1, keepdim=True)).log()
+    return in_favour - against

@@ -99,10 +99,10 @@ def test_rank_weights_names_the_mistake(wrong, words):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda c, s, b, l: math.sqrt(c / (2 * l)), "a part falls with N"),
-        (lambda c, s, b, l: math.sqrt((c - 2 * s / b) / l), "not N - 1"),
+        (lambda c, s, b, l: math.sqrt(c / (2 * l)), "a part falls with R"),
+        (lambda c, s, b, l: math.sqrt((c - 2 * s / b) / l), "not R - 1"),
         (lambda c, s, b, l: math.sqrt((c + 2 * s / b) / (2 * l)), "its sign"),
-        (lambda c, s, b, l: (c - 2 * s / b) / (2 * l), "N squared"),
+        (lambda c, s, b, l: (c - 2 * s / b) / (2 * l), "R squared"),
         (lambda c, s, b, l: 8.0, "expected"),
     ],
 )

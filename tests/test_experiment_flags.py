@@ -28,6 +28,7 @@ FIXED = {
     "bench": ("device", "seeds", "threads"),
     "buckets": ("device",),
     "leakage": ("device", "threads"),
+    "long_sequences": ("device", "seeds", "threads"),
     "reproducible": ("device", "threads"),
     "speed": ("device", "threads"),
     "speed_layers": ("device", "seeds", "threads"),

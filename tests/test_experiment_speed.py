@@ -78,10 +78,10 @@ def test_wide_layers_come_near_the_limit_of_operations_and_one_sequence_does_not
     assert read[-1] > 2 * alone[-1]
 
 
-def test_float64_costs_twice_and_bfloat16_more(rows):
+def test_float64_costs_more_and_bfloat16_here_most(rows):
     task = "time of a step, LSTM, H=128, B=32, against float32"
-    assert 1.5 < median(rows[task, "float64"]) < 3.5
-    assert median(rows[task, "bfloat16"]) > 1.5
+    assert 1.5 < median(rows[task, "float64"]) < 5
+    assert median(rows[task, "bfloat16"]) > median(rows[task, "float64"])
 
 
 # --- the code --------------------------------------------------------------------------------------

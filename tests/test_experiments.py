@@ -135,7 +135,9 @@ def test_a_record_says_how_it_was_made(name):
         assert row.mean == pytest.approx(sum(row.values) / len(row.values))
         assert row.low <= row.mean <= row.high
         assert len(row.seeds) == len(set(row.seeds)) == len(row.values)
-        assert len(row.train_cpu_seconds) == (0 if row.metric.endswith("_ratio") else len(row.values))
+        assert len(row.train_cpu_seconds) == (
+            0 if row.metric.endswith(("_ratio", "_megabytes")) else len(row.values)
+        )
 
 
 @pytest.mark.parametrize(

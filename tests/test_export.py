@@ -54,7 +54,7 @@ def classifier(**changes) -> TextClassifier:
 
 @pytest.fixture(scope="module")
 def model() -> TextClassifier:
-    return classifier(rnn_type="gru", bidirectional=True)
+    return classifier(rnn_type="gru")
 
 
 @pytest.fixture(scope="module")
@@ -228,11 +228,11 @@ def test_a_missing_package_is_named(monkeypatch, model, tmp_path):
 
 def test_integers_cost_little_accuracy_and_a_quarter_of_the_bytes(tmp_path):
     generator = seed_everything(0)
-    model = TextClassifier(ClassifierConfig(VOCAB, 64, 64, bidirectional=True))
-    tokens, labels = order_task(1500, 12, generator=generator)
-    data = Batches(list(tokens + 1), labels, batch_size=50, generator=generator)
+    model = TextClassifier(ClassifierConfig(VOCAB, 32, 48, bidirectional=True))
+    tokens, labels = order_task(1000, 10, generator=generator)
+    data = Batches(list(tokens + 1), labels, batch_size=25, generator=generator)
     train(model, data, num_epochs=3, learning_rate=1e-2)
-    new, wanted = order_task(500, 15, generator=generator)
+    new, wanted = order_task(500, 12, generator=generator)
     data = Batches(list(new + 1), wanted, batch_size=50)
     files = [tmp_path / name for name in ("float.onnx", "int8.onnx")]
     export_onnx(model.eval(), files[0], [*data, (new[:1, :5] + 1, torch.tensor([5]))])

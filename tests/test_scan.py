@@ -11,7 +11,7 @@ import torch
 from scipy.signal import lfilter
 from scipy.special import expit
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from rnnbook import scan
 from rnnbook.scan import METHODS, DiagonalRecurrence, MinGRU, MinLSTM, linear_recurrence
@@ -110,15 +110,13 @@ def test_an_off_by_one_in_the_scan_is_caught(monkeypatch, right, wrong):
         assert_same("scan", "loop", *LENGTHS)
 
 
-class Count(TorchDispatchMode):
-    """Count the calls of an operation."""
+class Count(TorchFunctionMode):
+    """Count the products."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = 0
+    calls = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.calls += func.name() in ("aten::addcmul_", "aten::mul.Tensor")
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.calls += func in (torch.Tensor.addcmul_, torch.Tensor.mul)
         return func(*args, **(kwargs or {}))
 
 
