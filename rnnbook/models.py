@@ -26,7 +26,7 @@ def pool(outputs: Tensor, lengths: Tensor, how: str, *, bidirectional: bool = Fa
     check_padded(outputs, lengths)
     if how == "last":
         end = (lengths - 1)[:, None, None].expand(-1, 1, outputs.shape[2])
-        last = outputs.gather(1, end).squeeze(1)
+        last = outputs.gather(1, end).squeeze(1)  # and not by indices: B would be a constant in an export
         half = outputs.shape[2] // 2
         return torch.cat([last[:, :half], outputs[:, 0, half:]], dim=1) if bidirectional else last
     padding = ~length_mask(lengths, outputs.shape[1]).unsqueeze(-1)  # (B, T, 1)

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from rnnbook.checkpoint import Batch, TrainingRun
@@ -53,10 +52,14 @@ def _without_padding(rows: Batch) -> Batch:
 
 def _join(backend: str) -> None:
     """Make the group of all processes, for as long as the program runs."""
+    # Here, since not each build of PyTorch has these.
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
     store, rank, size = next(rendezvous("env://"))
     # torchrun keeps one store through its restarts; without a name of their own for each, the new
     # processes would look for the old ones, and wait (seen in PyTorch 2.13).
-    store = dist.PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    store = PrefixStore(f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     atexit.register(_leave)
 
@@ -112,9 +115,10 @@ class Ranks:
         dist.all_gather_object(said, (dict(facts), share))
         first, *others = (known for known, _ in said)
         for rank, known in enumerate(others, start=1):
-            pairs = [
-                (name, known.get(name, "absent"), first.get(name, "absent")) for name in {**first, **known}
-            ]
+            # After the position comes what one of the two lacks: what else differs follows from it.
+            order = lambda name, known=known: name != "position" and name in first and name in known
+            names = sorted({**first, **known}, key=order)
+            pairs = [(name, known.get(name, "absent"), first.get(name, "absent")) for name in names]
             differ = [f"{name} is {there}, not {here}" for name, there, here in pairs if there != here]
             if differ:
                 raise ValueError(
