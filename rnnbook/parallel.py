@@ -57,8 +57,7 @@ def _join(backend: str) -> None:
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, size = next(rendezvous("env://"))
-    # torchrun keeps one store through its restarts; without a name of their own for each, the new
-    # processes would look for the old ones, and wait (seen in PyTorch 2.13).
+    # torchrun keeps one store through its restarts: under the old names the dead would be waited for.
     store = PrefixStore(f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     atexit.register(_leave)
@@ -67,6 +66,15 @@ def _join(backend: str) -> None:
 def _leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def _differences(known: Mapping[str, object], first: Mapping[str, object]) -> list[str]:
+    """Say what differs: the position, then what one of the two lacks, since more follows from either."""
+    names = sorted(
+        {**first, **known}, key=lambda name: name != "position" and name in first and name in known
+    )
+    pairs = [(name, known.get(name, "absent"), first.get(name, "absent")) for name in names]
+    return [f"{name} is {there}, not {here}" for name, there, here in pairs if there != here]
 
 
 class Ranks:
@@ -109,21 +117,13 @@ class Ranks:
         Raises ``ValueError`` on every rank when one knows other facts. Apart from the gradients nothing else
         is exchanged, so ranks that are out of step meet here too, and end in words instead of waiting.
         """
-        if self.size == 1:
-            return share
         said: list[Any] = [None] * self.size
         dist.all_gather_object(said, (dict(facts), share))
-        first, *others = (known for known, _ in said)
-        for rank, known in enumerate(others, start=1):
-            # After the position comes what one of the two lacks: what else differs follows from it.
-            order = lambda name, known=known: name != "position" and name in first and name in known
-            names = sorted({**first, **known}, key=order)
-            pairs = [(name, known.get(name, "absent"), first.get(name, "absent")) for name in names]
-            differ = [f"{name} is {there}, not {here}" for name, there, here in pairs if there != here]
-            if differ:
+        for rank, (known, _) in enumerate(said):
+            if differ := _differences(known, said[0][0]):
+                shown = differ[:3] + [f"and {len(differ) - 3} more"] * (len(differ) > 3)
                 raise ValueError(
-                    f"rank {rank} is not training as rank 0 is; of {len(pairs)} facts {len(differ)} differ: "
-                    f"{'; '.join(differ[:3])}{'; …' if differ[3:] else ''}: on each rank call seed_everything "
+                    f"rank {rank} differs from rank 0: {'; '.join(shown)}: on each rank call seed_everything "
                     f"with one seed, build one model, and ask for one run on the same batches"
                 )
         return float(sum(part for _, part in said))
