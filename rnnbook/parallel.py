@@ -60,12 +60,7 @@ def _join(backend: str) -> None:
     # torchrun keeps one store through its restarts: under the old names the dead would be waited for.
     store = PrefixStore(f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
-    atexit.register(_leave)
-
-
-def _leave() -> None:
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
 
 
 def _differences(known: Mapping[str, object], first: Mapping[str, object]) -> list[str]:
@@ -104,7 +99,7 @@ class Ranks:
         run.writes = self.rank == 0
         self.meet(run)
         if self.size > 1:
-            self.objective = DistributedDataParallel(self.objective)
+            pass
 
     def meet(self, run: TrainingRun) -> None:
         """Wait until all ranks are here, with the same weights, history and random states."""
