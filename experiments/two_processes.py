@@ -2,15 +2,17 @@
 
 ::
 
-    python -m experiments.two_processes --rounds 9      (two idle cores)
+    python -m experiments.two_processes --rounds 15     (two idle cores)
 
 ``torchrun`` starts two processes. In each round the first one takes some steps on whole batches while the
 other one waits; then both take the same steps, half a batch each; then they add up a tensor of as many
 bytes as the gradient has. Time is time on the wall, since waiting counts here, and a round gives one ratio.
-The *formula* is T(2) = T(1) / 2 + time of that sum, with both measured in the same round. What it leaves
-out: rows that do not divide evenly, the slower of the two, and what both do in full, such as the step of
-the optimiser. There are two settings: ``compute``, few weights and much work for each, and ``gradient``, an
-embedding of 30,000 words, whose gradient must travel whole at each step.
+
+The *formula* is T(2) = T(1) / 2 + time of that sum, with both measured in the same round. It leaves out
+what makes it worse (the slower of the two, and what both do in full, such as the step of the optimiser),
+and what makes it better: parts of the gradient travel while others are still computed. There are two
+settings: ``compute``, few weights and much work for each, and ``gradient``, an embedding of 30,000 words,
+whose gradient must travel whole at each step.
 """
 
 from __future__ import annotations
@@ -119,7 +121,7 @@ def main() -> None:
     """Measure and write ``results/two_processes.json``."""
 
     def own(parser: ArgumentParser) -> None:
-        parser.add_argument("--rounds", type=int, default=9, help="after the one that is thrown away")
+        parser.add_argument("--rounds", type=int, default=15, help="after the one that is thrown away")
         parser.add_argument("--worker", choices=SETTINGS, help=SUPPRESS)
 
     given = arguments(__doc__, seeds=1, extra=own, fixed=FIXED)

@@ -99,7 +99,7 @@ class Ranks:
         run.writes = self.rank == 0
         self.meet(run)
         if self.size > 1:
-            pass
+            self.objective = DistributedDataParallel(self.objective)
 
     def meet(self, run: TrainingRun) -> None:
         """Wait until all ranks are here, with the same weights, history and random states."""

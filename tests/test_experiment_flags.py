@@ -32,6 +32,7 @@ FIXED = {
     "reproducible": ("device", "threads"),
     "speed": ("device", "threads"),
     "speed_layers": ("device", "seeds", "threads"),
+    "two_processes": ("device", "seeds", "threads"),
 }
 OTHER = {"device": "meta", "seeds": "7", "threads": "2"}
 TEXTS = Split(tuple(f"a film {i}" for i in range(300)), np.array([0, 1] * 150))
