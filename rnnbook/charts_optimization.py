@@ -106,7 +106,8 @@ def draw_profile(calls: Sequence[tuple[str, int, float, float]], *, ax: Axes | N
 
 
 def _reaches(rows: Sequence[Row]) -> list[list[float]]:
-    return [[row.mean - row.low for row in rows], [row.high - row.mean for row in rows]]
+    sides = ((row.mean - row.low, row.high - row.mean) for row in rows)
+    return [[max(0.0, side) for side in part] for part in zip(*sides, strict=True)]  # Wilson at 0 is -1e-17
 
 
 def plot_roof(lines: Mapping[str, Mapping[float, Row]], slope: float, *, ax: Axes | None = None) -> Axes:

@@ -22,6 +22,7 @@ from rnnbook.repro import (
     pick_device,
     seed_everything,
     source_hash,
+    to_device_of,
 )
 
 
@@ -70,6 +71,13 @@ def test_the_device_is_the_one_named_then_the_one_set_then_the_cpu(monkeypatch):
 def test_a_device_that_is_not_there_is_named(name):
     with pytest.raises(ValueError, match=name):
         pick_device(name)
+
+
+def test_tensors_follow_the_weights():
+    tensors = [torch.ones(2), torch.zeros(3, dtype=torch.int64)]
+    assert [t.device.type for t in to_device_of(nn.Linear(2, 2, device="meta"), tensors)] == ["meta"] * 2
+    for module in (nn.Linear(2, 2), nn.Tanh()):
+        assert all(a is b for a, b in zip(to_device_of(module, tensors), tensors, strict=True))
 
 
 def test_parameters_are_counted_once_and_only_when_trained():
