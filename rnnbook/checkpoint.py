@@ -174,6 +174,12 @@ class TrainingRun:
         self.history.best_epoch = self.position.epoch
         self.best = copy.deepcopy(self.model.state_dict())
 
+    def result(self) -> History:
+        """Put the best weights back, if any were kept, and return what was done."""
+        if self.best:
+            self.model.load_state_dict(self.best)
+        return self.history
+
     def end_epoch(self, *, finished: bool) -> None:
         """Go on to the start of the next epoch, if there is one, and write the checkpoint."""
         self.position = Position(epoch=self.position.epoch + 1, finished=finished)

@@ -3,6 +3,8 @@
 ``torchrun --nproc-per-node 2 script.py`` starts a script twice; :func:`rnnbook.train.train` sees it and
 does the rest by PyTorch's own engine, ``DistributedDataParallel`` (Li et al., 2020). Gradients travel by
 gloo between processors and by NCCL between GPUs, where ``pick_device("cuda")`` gives each rank its own.
+Each rank goes through all batches, takes its rows of them, and validates on whole ones. Rank 0 writes the
+checkpoint, from which all ranks go on when ``torchrun --max-restarts 3`` starts them again.
 """
 
 from __future__ import annotations

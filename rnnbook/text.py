@@ -252,5 +252,5 @@ def log_count_ratios(sequences: Sequence[Tensor], labels: Tensor, vocab_size: in
     for sequence, label in zip(sequences, labels.tolist(), strict=True):
         check_ids(sequence, vocab_size)
         counts[label, sequence] += 1  # once, even where a token stands twice
-    against, in_favour = (counts / counts.sum(dim=1, keepdim=True)).log()
-    return in_favour - against
+    shares: Tensor = (counts / counts.sum(dim=1, keepdim=True)).log()
+    return shares[1] - shares[0]

@@ -20,6 +20,8 @@ from rnnbook.losses import LossFunction, Objective, classification_loss
 from rnnbook.parallel import Ranks
 from rnnbook.repro import to_device_of
 
+OnEpoch = Callable[[int, History], None]
+
 
 @runtime_checkable
 class _Epoch(Protocol):
@@ -122,8 +124,14 @@ def _go_through(run: TrainingRun, batches: _Epoch, ranks: Ranks, bar: tqdm[Any])
         run.save_if_due()
 
 
-def _close_epoch(run: TrainingRun, val_batches: Iterable[Batch] | None, loss_fn: LossFunction) -> bool:
-    """Note the epoch's losses, keep its weights if they are the best; tell whether it was the last."""
+def _close_epoch(
+    run: TrainingRun,
+    ranks: Ranks,
+    val_batches: Iterable[Batch] | None,
+    loss_fn: LossFunction,
+    on_epoch: OnEpoch | None,
+) -> None:
+    """Note the epoch's losses, keep its weights if they are the best, and end the run if it was the last."""
     history, epoch = run.history, run.position.epoch
     history.train_loss.append(run.position.loss_sum / run.position.num_targets)
     waited = 0
@@ -138,7 +146,10 @@ def _close_epoch(run: TrainingRun, val_batches: Iterable[Batch] | None, loss_fn:
             run.keep_best()
         waited = epoch - history.val_loss.index(lowest)
     out_of_patience = run.recipe.patience is not None and waited >= run.recipe.patience
-    return epoch + 1 == run.recipe.num_epochs or out_of_patience or run.good_enough()
+    if on_epoch is not None:
+        on_epoch(epoch, history)
+    run.end_epoch(finished=epoch + 1 == run.recipe.num_epochs or out_of_patience or run.good_enough())
+    ranks.meet(run)  # now that the checkpoint is written
 
 
 def train(
@@ -156,29 +167,25 @@ def train(
     adversarial_epsilon: float = 0.0,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 100,
-    on_epoch: Callable[[int, History], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> History:
     """Train with Adam (Kingma and Ba, 2015) and a one-cycle learning rate (Smith, 2018), or a constant one.
 
     A batch is ``(*inputs, targets)``, on any device; ``loss_fn(model(*inputs), targets)`` is a mean over its
-    targets. With ``adversarial_epsilon`` the loss of a step is that of :class:`rnnbook.losses.Objective`.
-    ``learning_rate`` is the peak of the cycle. With ``val_batches`` the weights of the epoch with the
-    lowest validation loss are put back at the end; without, the last ones stay.
+    targets, to which ``adversarial_epsilon`` adds an attack (:class:`rnnbook.losses.Objective`). The peak
+    of the cycle is ``learning_rate``. With ``val_batches`` the weights of the epoch with the lowest
+    validation loss are put back at the end; without, the last ones stay.
 
     Training ends early after ``patience`` epochs without a lower validation loss, or when the mean loss
     of the last 20 steps is under ``stop_below``. With ``checkpoint`` the whole run is kept in that file,
     every ``checkpoint_every`` steps and after each epoch. If the file is there, the run goes on from it
-    and ends, on a processor, with the weights and the history of a run that was never broken off; a
-    finished run comes back at once. ``on_epoch(epoch, history)`` is called after each epoch.
+    and ends, on a processor, with the weights and history of a run that was never broken off, at once if
+    it was finished. ``on_epoch(epoch, history)`` is called after each epoch. Under ``torchrun`` processes
+    share out the rows of each batch and take the steps of one (:mod:`rnnbook.parallel`).
 
-    In a script that ``torchrun`` starts N times each process takes every N-th row of each batch, and the
-    steps are those of one process on whole batches (:mod:`rnnbook.parallel`). The first process alone
-    writes the checkpoint; each validates on all ``val_batches`` and calls ``on_epoch``.
-
-    Raises ``FloatingPointError`` at the first loss or gradient that is not finite, before it reaches the
-    weights, and ``ValueError`` for a generator as batches of several epochs, ``patience`` without
-    ``val_batches``, a checkpoint that is damaged or of another run, and processes that differ in
-    anything.
+    Raises ``FloatingPointError`` before a loss or gradient that is not finite reaches the weights, and
+    ``ValueError`` for a generator as batches of several epochs, ``patience`` without ``val_batches``,
+    a checkpoint that is damaged or of another run, and processes that differ.
     """
     batches = _countable(batches, num_epochs)
     recipe = Recipe(
@@ -202,14 +209,8 @@ def train(
     with _bar(num_epochs * len(batches), len(run.history.step_loss), ranks.rank) as bar:
         while not run.position.finished:
             _go_through(run, batches, ranks, bar)
-            finished = _close_epoch(run, val_batches, loss_fn)
-            if on_epoch is not None:
-                on_epoch(run.position.epoch, run.history)
-            run.end_epoch(finished=finished)
-            ranks.meet(run)  # after the checkpoint is written
-    if run.best:
-        model.load_state_dict(run.best)
-    return run.history
+            _close_epoch(run, ranks, val_batches, loss_fn, on_epoch)
+    return run.result()
 
 
 def learning_rate_range(

@@ -41,15 +41,23 @@ def test_the_record_holds_five_seeds_of_each_model_on_texts_of_today(rows):
 
 
 def test_one_word_brings_the_plain_model_down_and_a_random_one_does_not(rows):
-    assert mean(rows, "HotFlip, 1") <= 0.35
+    assert mean(rows, "HotFlip, 1, tried") <= 0.35
+    assert mean(rows, "HotFlip, 1") <= 0.40
     assert mean(rows, "random words, 1") >= 0.70
 
 
 @pytest.mark.parametrize("model", WAYS)
 def test_each_attack_beats_its_control_in_every_seed(rows, model):
     pairs = [
-        (f"HotFlip{kind}, {n}", f"random words{kind}, {n}") for kind in ("", ", neutral") for n in (1, 2, 3)
+        ("HotFlip, 1, tried", "random words, 1"),
+        ("HotFlip, neutral, 1, tried", "random words, neutral, 1"),
     ]
+    if model != SWAPPED:  # whose gradient misleads, see below
+        pairs += [
+            (f"HotFlip{kind}, {n}", f"random words{kind}, {n}")
+            for kind in ("", ", neutral")
+            for n in (1, 2, 3)
+        ]
     pairs += [
         (f"{name}, {epsilon:g}", f"random direction, {epsilon:g}")
         for name in ("FGM", "PGD, 10 steps")
@@ -58,6 +66,26 @@ def test_each_attack_beats_its_control_in_every_seed(rows, model):
     for attack, control in pairs:
         assert (np.array(rows[attack, model]) < np.array(rows[control, model])).all(), (attack, control)
     assert mean(rows, "HotFlip, 1, tried", model) < mean(rows, "HotFlip, 1", model)
+
+
+def test_training_on_swapped_words_hides_the_gradient_more_than_it_protects(rows):
+    assert mean(rows, "HotFlip, 1", SWAPPED) > mean(rows, "clean", SWAPPED) - 0.02  # the swap tells the label
+    assert mean(rows, "HotFlip, 1, transferred", SWAPPED) < mean(rows, "HotFlip, 1", SWAPPED) - 0.1
+    assert mean(rows, "telling words, 1", SWAPPED) < 0.35
+
+
+def test_training_on_neutral_swaps_wins_back_ten_points_for_two_whoever_attacks(rows):
+    assert mean(rows, "clean", NEUTRAL) >= mean(rows, "clean") - 0.02
+    for attack in ("HotFlip, neutral, 1", "HotFlip, neutral, 1, tried", "telling words, neutral, 1"):
+        assert mean(rows, attack, NEUTRAL) >= mean(rows, attack) + 0.1
+        assert mean(rows, attack, NEUTRAL) >= mean(rows, attack, RANDOM) + 0.1
+    assert abs(mean(rows, "HotFlip, 1, tried", NEUTRAL) - mean(rows, "HotFlip, 1, tried")) < 0.06
+
+
+def test_embedded_adversaries_win_back_what_they_were_trained_for_and_little_else(rows):
+    assert mean(rows, "clean", EMBEDDED) >= mean(rows, "clean") - 0.02
+    assert mean(rows, "PGD, 10 steps, 1", EMBEDDED) >= mean(rows, "PGD, 10 steps, 1") + 0.1
+    assert mean(rows, "HotFlip, 1, tried", EMBEDDED) < mean(rows, "HotFlip, 1, tried") + 0.06
 
 
 def test_normalisation_gives_back_what_characters_took_and_not_from_one_who_knows_it(rows):
@@ -80,10 +108,11 @@ def test_normalisation_gives_back_what_characters_took_and_not_from_one_who_know
 def tiny(tmp_path, monkeypatch):
     rest, attacked = robustness.parts()
     settings = robustness.Settings(embedding_dim=4, hidden_size=4, num_epochs=1, learning_rate=1e-2)
-    monkeypatch.setattr(robustness, "parts", lambda: (rest.take(range(300)), attacked.take(range(40))))
+    monkeypatch.setattr(robustness, "parts", lambda: (rest.take(range(300)), attacked.take(range(20))))
     monkeypatch.setattr(robustness, "Settings", lambda: settings)
     monkeypatch.setattr(robustness, "RESULTS", tmp_path)
-    monkeypatch.setattr(robustness, "NUM_TEXTS", 40)
+    for name, size in (("NUM_TEXTS", 20), ("NUM_TRIED", 5), ("NUM_TELLING", 5)):
+        monkeypatch.setattr(robustness, name, size)
     monkeypatch.setattr(sys, "argv", ["robustness", "--seeds", "2"])
     return tmp_path
 
@@ -125,18 +154,19 @@ def test_the_swaps_in_training_keep_labels_and_change_neutral_words_alone():
     settings = robustness.Settings()
     data = robustness.prepare(*robustness.parts(), settings)
     assert not data.neutral[data.vocab.encode(["not", "but", "never", "didn't"])].any()
-    seen = []
-
-    def watch(_, batches, **options):
-        seen.append((list(batches), options["adversarial_epsilon"]))
-
+    seen: dict[str, list] = {way: [] for way in WAYS}
     for way in WAYS:
+
+        def watch(_, batches, way=way, **options):
+            seen[way].append((list(batches), options.get("adversarial_epsilon", 0.0)))
+
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(robustness, "train", watch)
             robustness.trained(way, data, 0, settings)
-    assert [epsilon for _, epsilon in seen] == [settings.epsilon if way == EMBEDDED else 0 for way in WAYS]
+    epsilons = {way: [epsilon for _, epsilon in calls] for way, calls in seen.items()}
+    assert epsilons == {way: [0.0] for way in WAYS} | {EMBEDDED: [0.0, settings.epsilon]}
     for way in (SWAPPED, NEUTRAL, RANDOM):
-        for tokens, lengths, labels in seen[WAYS.index(way)][0]:
+        for tokens, lengths, labels in seen[way][0][0]:
             before, after = tokens.chunk(2)
             changed = before != after
             assert changed.sum() > 0
