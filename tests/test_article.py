@@ -11,7 +11,7 @@ import pytest
 CHAPTERS = sorted((Path(__file__).parents[1] / "chapters").rglob("*.ipynb"))
 # Numbered as in the list of the article's claims: those of its sections on principles and implementation,
 # and those of its two listings.
-SETTLED = [f"c{n:02d}" for n in range(8, 47)] + ["c32b", "c47", "c47b", "c47c"]
+SETTLED = [f"c{n:02d}" for n in range(8, 47)] + ["c32b", "c47", "c47b", "c47c", "c48", "c49", "c50"]
 
 
 def places(claim: str) -> list[tuple[list, int]]:
