@@ -108,7 +108,7 @@ def test_normalisation_gives_back_what_characters_took_and_not_from_one_who_know
 def tiny(tmp_path, monkeypatch):
     rest, attacked = robustness.parts()
     settings = robustness.Settings(embedding_dim=4, hidden_size=4, num_epochs=1, learning_rate=1e-2)
-    monkeypatch.setattr(robustness, "parts", lambda: (rest.take(range(300)), attacked.take(range(20))))
+    monkeypatch.setattr(robustness, "parts", lambda: (rest.take(range(150)), attacked.take(range(20))))
     monkeypatch.setattr(robustness, "Settings", lambda: settings)
     monkeypatch.setattr(robustness, "RESULTS", tmp_path)
     for name, size in (("NUM_TEXTS", 20), ("NUM_TRIED", 5), ("NUM_TELLING", 5)):
