@@ -1,5 +1,7 @@
 """What nbval leaves out when it runs a chapter: pictures, and numbers that differ between machines.
 
+And what the tests of figures share: axes in the book's style.
+
 nbval compares text to the letter and skips PNG. Here each picture of a cell is compared with the
 stored one, and a cell with the metadata ``"rnnbook": {"tolerance": 0.02}`` may print other numbers
 than the stored ones, by that much, while all its other text must stay.
@@ -126,6 +128,28 @@ def numbers_problem(stored: str, made: str, tolerance: float) -> str | None:
         if not abs(a - b) <= tolerance * max(1.0, abs(a)):
             return f"stored {old}, made {new}: further apart than the tolerance of {tolerance:g}"
     return None
+
+
+@pytest.fixture
+def style() -> Iterator[None]:
+    """Draw in the book's style, and close all figures at the end."""
+    import matplotlib as mpl  # here, since few tests draw
+    import matplotlib.pyplot as plt
+
+    from rnnbook import plot
+
+    with mpl.rc_context():
+        plot.use_style()
+        yield
+        plt.close("all")
+
+
+@pytest.fixture
+def ax(style: None) -> Any:  # noqa: ARG001 (the style acts by being there)
+    """Give an empty Axes."""
+    import matplotlib.pyplot as plt
+
+    return plt.subplots()[1]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -62,7 +62,6 @@ def steps(run: TrainingRun, ranks: Ranks, batches: list[Batch]) -> None:
 
 def worker(name: str, rounds: int) -> None:
     """Be one of the two processes; the first prints, for each round, the seconds of each part."""
-    torch.set_num_threads(1)
     generator = seed_everything(0)
     config = SETTINGS[name]
     lengths = torch.randint(LONGEST // 2, LONGEST + 1, (BATCH * STEPS,), generator=generator).tolist()

@@ -37,13 +37,14 @@ from torch import Tensor, nn
 
 from experiments import arguments, command_line
 from experiments.imdb import RESULTS, Log, Outcome, rows_of
+from experiments.speed_layers import ratio_row
 from rnnbook.batches import StreamBatches
 from rnnbook.corpus import split_by_hash
 from rnnbook.datasets import load
 from rnnbook.evaluate import perplexity
 from rnnbook.losses import sampled_softmax_loss
 from rnnbook.repro import count_parameters, cpu_seconds, pick_device, seed_everything
-from rnnbook.results import Row, save_results, score_row
+from rnnbook.results import Row, save_results
 from rnnbook.text import Vocab, tokenize
 from rnnbook.train import train as fit
 from rnnbook.train import validate
@@ -171,17 +172,9 @@ def measure(rounds: int, progress: Callable[[str], None] = print) -> list[Row]:
                 seconds[kind].append(watch.seconds)
         for kind in KINDS[1:]:
             ratios = [a / b for a, b in zip(seconds[kind][1:], seconds[FULL][1:], strict=True)]
-            row = score_row(
-                f"one training step, V={size:,}",
-                kind,
-                range(rounds),
-                ratios,
-                num_items=1,
-                num_parameters=count_parameters(models[kind]),
-                metric="time_ratio",
-            )
-            rows.append(replace(row, note=f"CPU time against the full softmax, in turn, {rounds} rounds"))
-            progress(f"{row.task}, {kind}: {row.mean:.3f}")
+            task, weights = f"one training step, V={size:,}", count_parameters(models[kind])
+            rows.append(ratio_row(task, kind, ratios, "time_ratio", weights))
+            progress(f"{task}, {kind}: {rows[-1].mean:.3f}")
     return rows
 
 

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from rnnbook import charts, plot
+from rnnbook import charts
 from rnnbook.evaluate import calibration
 from rnnbook.results import score_row
-
-
-@pytest.fixture
-def ax():
-    with mpl.rc_context():
-        plot.use_style()
-        yield plt.subplots()[1]
-        plt.close("all")
 
 
 def test_reliability_has_a_mark_a_bin_as_large_as_it_is_full(ax):

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
 
-from rnnbook import charts, plot
+from rnnbook import charts
 from rnnbook.results import Row
 
-
-@pytest.fixture(autouse=True)
-def _style():
-    with mpl.rc_context():
-        plot.use_style()
-        yield
-        plt.close("all")
+pytestmark = pytest.mark.usefixtures("style")
 
 
 def row(task, model, values):

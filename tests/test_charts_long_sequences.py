@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import pytest
 
 from rnnbook.charts_optimization import draw_scan, plot_growth
 
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("style")
 
 
 @pytest.mark.parametrize("num_steps", [2, 4, 8, 16])

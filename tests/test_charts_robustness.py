@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import pytest
 
-from rnnbook import charts_optimization, plot
+from rnnbook import charts_optimization
 from rnnbook.results import score_row
-
-
-@pytest.fixture
-def ax():
-    with mpl.rc_context():
-        plot.use_style()
-        yield plt.subplots()[1]
-        plt.close("all")
 
 
 def test_threats_name_each_place_its_attack_and_its_guard(ax):

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import pytest
 
 from rnnbook.charts_optimization import draw_profile, plot_intervals, plot_knobs, plot_roof
 from rnnbook.results import score_row
 
+pytestmark = pytest.mark.usefixtures("style")
+
 ROW = score_row("task", "a", [0, 1], [0.5, 0.7], num_items=10, num_parameters=1)
-
-
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
 
 
 def bars_of(ax):

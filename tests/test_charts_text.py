@@ -19,20 +19,9 @@ from rnnbook import charts_text, draw, plot
 from rnnbook.results import Row
 from tools import font
 
+pytestmark = pytest.mark.usefixtures("style")
+
 EIGHT = 8  # sides of a stop sign
-
-
-@pytest.fixture(autouse=True)
-def _style():
-    with mpl.rc_context():
-        plot.use_style()
-        yield
-        plt.close("all")
-
-
-@pytest.fixture
-def ax():
-    return plt.subplots()[1]
 
 
 def row(task: str, model: str, mean: float, low: float, high: float, seconds: tuple[float, ...] = ()) -> Row:

@@ -10,11 +10,8 @@ from rnnbook import charts, plot
 
 
 @pytest.fixture
-def axes():
-    with mpl.rc_context():
-        plot.use_style()
-        yield plt.subplots(1, 2, sharex=True, sharey=True)[1]
-        plt.close("all")
+def axes(style):  # noqa: ARG001 (it acts by being there)
+    return plt.subplots(1, 2, sharex=True, sharey=True)[1]
 
 
 def test_a_rectangle_is_as_wide_as_its_longest_row(axes):

@@ -10,11 +10,7 @@ import pytest
 from rnnbook.charts import plot_epochs, plot_range_test, plot_steps, plot_symptoms
 from rnnbook.checkpoint import History
 
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("style")
 
 
 def test_steps_and_their_median():

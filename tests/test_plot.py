@@ -12,18 +12,7 @@ from matplotlib.colors import to_hex, to_rgb
 from rnnbook import draw, plot
 from rnnbook.results import score_row
 
-
-@pytest.fixture(autouse=True)
-def style():
-    with mpl.rc_context():
-        plot.use_style()
-        yield
-        plt.close("all")
-
-
-@pytest.fixture
-def ax():
-    return plt.subplots()[1]
+pytestmark = pytest.mark.usefixtures("style")
 
 
 def rows():

@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
-import pytest
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from rnnbook import draw, plot
-
-
-@pytest.fixture
-def ax():
-    with mpl.rc_context():
-        plot.use_style()
-        yield plt.subplots()[1]
-        plt.close("all")
 
 
 def test_errors_are_drawn_on_two_logarithmic_axes(ax):

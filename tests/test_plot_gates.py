@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
-import pytest
 import torch
 from matplotlib.colors import to_hex
 from matplotlib.patches import Polygon
 
 from rnnbook import draw, plot
-
-
-@pytest.fixture
-def ax():
-    with mpl.rc_context():
-        plot.use_style()
-        yield plt.subplots()[1]
-        plt.close("all")
 
 
 def test_gates_are_a_column_a_word_on_a_scale_from_shut_to_open(ax):

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 
 from rnnbook import plot
 
-
-@pytest.fixture(autouse=True)
-def style():
-    with mpl.rc_context():
-        plot.use_style()
-        yield
-        plt.close("all")
-
-
-@pytest.fixture
-def ax():
-    return plt.subplots()[1]
+pytestmark = pytest.mark.usefixtures("style")
 
 
 def test_gradients_are_drawn_against_the_distance(ax):
