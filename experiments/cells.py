@@ -40,7 +40,7 @@ from rnnbook.batches import Batches, pad_sequences
 from rnnbook.cells import init_chrono, init_forget_bias
 from rnnbook.corpus import Split, split_by_hash
 from rnnbook.datasets import load
-from rnnbook.encoders import Encoder, RecurrentStack, make_encoder
+from rnnbook.encoders import AnyEncoder, RecurrentStack, make_encoder
 from rnnbook.evaluate import saved_bytes
 from rnnbook.losses import squared_error
 from rnnbook.models import SequenceModel
@@ -67,14 +67,14 @@ EMBEDDING_DIM = 32
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def sized_encoder(kind: str, input_size: int, reach: int, readout: Callable[[Encoder], nn.Module]) -> Encoder:
+def sized_encoder(kind: str, input_size: int, reach: int, readout: Callable[[AnyEncoder], nn.Module]) -> AnyEncoder:
     """Build the encoder whose size brings it and its read-out nearest to ``BUDGET`` parameters.
 
     Attention has two sizes, which must suit one another: of all pairs whose inner layer is two to
     four times as wide as the outer, the nearest to the budget is taken.
     """
 
-    def candidates() -> Iterator[Encoder]:
+    def candidates() -> Iterator[AnyEncoder]:
         for size in range(4, 120):
             if kind != "attention":
                 yield make_encoder(kind, input_size, size, reach=reach)
@@ -82,7 +82,7 @@ def sized_encoder(kind: str, input_size: int, reach: int, readout: Callable[[Enc
                 for inner in range(2 * size, 4 * size + 1, 2):
                     yield make_encoder(kind, input_size, size, feedforward_size=inner)
 
-    def excess(encoder: Encoder) -> int:
+    def excess(encoder: AnyEncoder) -> int:
         return abs(count_parameters(encoder) + count_parameters(readout(encoder)) - BUDGET)
 
     with torch.device("meta"):  # sizes without weights

@@ -30,8 +30,9 @@ class ArticleNetwork(nn.Module):
 
     Without a repair: ids from 64 on become the unknown token, since the first embedding has 64 rows,
     and the second embedding looks up the first one's numbers, cut to whole ones, as TensorFlow does (of
-    its 32 answers a token, which are all equal, one is kept, for an LSTM takes no four axes). Every text is filled up with padding to ``seq_len`` tokens. Repair 4 is one of the training, not of
-    the network. The sigmoid of the listing is written as a softmax whose first logit is held at 0.
+    its 32 answers a token, which are all equal, one is kept, for an LSTM takes no four axes). Every text
+    is filled up with padding to ``seq_len`` tokens. Repair 4 is one of the training, not of the network.
+    The sigmoid of the listing is written as a softmax whose first logit is held at 0.
     """
 
     def __init__(self, repairs: int, vocab_size: int, seq_len: int, *, dropout: float = 0.5) -> None:

@@ -91,7 +91,8 @@ def hotflip(
     with fewer such places is changed less. Padding and the unknown token are never put in.
 
     Raises ``ValueError`` for an empty text, a label that the model does not have, ``num_words`` below 1
-    or above the length of the shortest text, no candidates, and a mask of another shape or with fewer than two words.
+    or above the length of the shortest text, no candidates, and a mask of another shape or with fewer
+    than two words.
     """
     if candidates < 1:
         raise ValueError(f"expected at least one of the candidates, got {candidates}")
@@ -218,7 +219,8 @@ def pgd(
     all the way along the gradient: the fast gradient method (Miyato, Dai and Goodfellow, 2017). More
     steps are projected gradient ascent (Madry et al., 2018), each of min(1, 2.5 / ``num_steps``)
     times ``epsilon`` along the gradient where it has come to, and back into the ball. Give the vectors to
-    ``model.from_vectors``: no words have them, so this bounds attacks by words and is none itself.
+    ``model.from_vectors``. No words have them, so this is no attack on texts: it shows how sensitive the
+    model is to short moves, the worst of which it may miss.
 
     Raises ``ValueError`` for an empty text, a label that the model does not have, ``epsilon`` not above
     0, and no steps.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from rnnbook.text import check_sequences
+from rnnbook.text import BEGIN_INDEX, END_INDEX, check_sequences
 
 
 def check_lengths(lengths: Tensor, batch_size: int, seq_len: int) -> None:
@@ -124,6 +124,54 @@ class Batches:
         if self.generator is not None and state is not None:
             self.generator.set_state(state)
         return 1 - real / total
+
+
+class PairBatches:
+    """Batches ``(source (B, S), source_lengths, target (B, T), target_lengths, answers (N,))`` of pairs.
+
+    A target begins with ``BEGIN_INDEX``; ``answers`` holds, row after row and without padding, what
+    comes after each of its tokens, at last ``END_INDEX``. So N is the sum of the target lengths. With a
+    ``generator`` each pass shuffles anew, pairs of like length together, as in :class:`Batches`.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Tensor],
+        targets: Sequence[Tensor],
+        *,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        max_len: int = 200,
+    ) -> None:
+        """Take sources (S_i,) and targets (T_i,), one a source, without the marks of begin and end.
+
+        Raises ``ValueError`` for two different numbers of them, and for an empty source or one, or a
+        target, of more than ``max_len`` tokens: nothing is cut, since half a sentence has no translation.
+        """
+        if len(sources) != len(targets):
+            raise ValueError(f"expected one target a source, got {len(sources)} and {len(targets)}")
+        for name, sequences in (("source", sources), ("target", targets)):
+            check_sequences(sequences)
+            for i, sequence in enumerate(sequences):
+                if len(sequence) > max_len:
+                    raise ValueError(
+                        f"{name} {i} has {len(sequence)} tokens: expected at most max_len = {max_len}; drop the pair"
+                    )
+        begin, end = torch.tensor([BEGIN_INDEX]), torch.tensor([END_INDEX])
+        self._plan = Batches(sources, range(len(sources)), batch_size=batch_size, generator=generator)
+        self.targets = [torch.cat([begin, target]) for target in targets]
+        self.answers = [torch.cat([target, end]) for target in targets]
+        self.generator = generator
+
+    def __len__(self) -> int:
+        """Count the batches of one pass."""
+        return len(self._plan)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
+        for source, lengths, chosen in self._plan:
+            target, target_lengths = pad_sequences([self.targets[i] for i in chosen.tolist()])
+            answers = torch.cat([self.answers[i] for i in chosen.tolist()])
+            yield source, lengths, target, target_lengths, answers
 
 
 def split_stream(ids: Tensor, val: float = 0.1, test: float = 0.1) -> tuple[Tensor, Tensor, Tensor]:

@@ -239,9 +239,9 @@ def classify_file(
 ) -> tuple[tuple[str, ...], Tensor]:
     """Classify a file in UTF-8 that has one text a line: ``(texts, probabilities (N, num_classes))``.
 
-    The settings are those of :func:`classify`. Lines without a visible character are passed over. Raises what :func:`classify` raises, with the
-    number of the line instead of the text's; ``ValueError`` also, with the line, for bytes that are not
-    UTF-8, and for a file without a text.
+    The settings are those of :func:`classify`. Lines without a visible character are passed over. Raises
+    what :func:`classify` raises, with the number of the line instead of the text's; ``ValueError`` also,
+    with the line, for bytes that are not UTF-8, and for a file without a text.
     """
     _check_vocab(model.config, vocab)
     path = Path(path)

@@ -163,8 +163,8 @@ def load(name: str) -> Dataset:
     hotels, half of them repeats) and ``hotel_reviews`` (7,765 Chinese reviews of hotels, without the
     one empty row of the file), with label 0 negative and 1 positive; ``peoples_daily`` (Chinese
     sentences of January 1998, words apart by a blank, label 0). The hotel reviews hold no character
-    outside GB 2312: most of the Traditional script was lost before they came here. Records are ordered by the hash of their text,
-    so the order is the same whatever the source, and it is no order by class.
+    outside GB 2312: most of the Traditional script was lost before they came here. Records are ordered
+    by the hash of their text, so the order is the same whatever the source, and it is no order by class.
 
     Raises ``ValueError`` for an unknown name or for content that differs from the book's, and
     ``FileNotFoundError`` when the data are in none of the places where they are looked for.

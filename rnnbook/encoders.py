@@ -148,12 +148,12 @@ class CausalAttention(nn.Module):
 
 
 ENCODERS = (*LAYERS, "bilstm", "tcn", "attention")
-Encoder = RecurrentStack | CausalConvolution | CausalAttention
+AnyEncoder = RecurrentStack | CausalConvolution | CausalAttention
 
 
 def make_encoder(
     kind: str, input_size: int, hidden_size: int, *, reach: int = 64, feedforward_size: int | None = None
-) -> Encoder:
+) -> AnyEncoder:
     """Build an encoder by its name: ``rnn``, ``lstm``, ``gru``, ``bilstm``, ``tcn``, ``attention``.
 
     ``reach`` is for the convolution alone and ``feedforward_size`` for the attention alone. A
@@ -168,7 +168,7 @@ def make_encoder(
     return RecurrentStack(kind.removeprefix("bi"), input_size, hidden_size, bidirectional=kind == "bilstm")
 
 
-def in_windows(encoder: Encoder, x: Tensor, lengths: Tensor, window: int | None) -> Tensor:
+def in_windows(encoder: AnyEncoder, x: Tensor, lengths: Tensor, window: int | None) -> Tensor:
     """Let an encoder start anew every ``window`` steps of x (B, T, I): outputs (B, T, H).
 
     The windows of a row are read side by side, as rows of one bigger batch: no step knows of another

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnbook.batches import length_mask
-from rnnbook.encoders import Encoder, RecurrentStack, check_padded
+from rnnbook.encoders import AnyEncoder, RecurrentStack, check_padded
 from rnnbook.text import check_ids
 
 POOLINGS = ("last", "mean", "max", "mean+max")
@@ -95,7 +95,7 @@ class SequenceModel(nn.Module):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: AnyEncoder,
         num_outputs: int,
         *,
         pooling: str = "last",

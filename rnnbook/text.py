@@ -17,6 +17,8 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 PAD, UNKNOWN = "<pad>", "<unk>"
+BEGIN, END = "<bos>", "<eos>"  # around a sequence that is to be written: numbers 2 and 3
+BEGIN_INDEX, END_INDEX = 2, 3
 _TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
 TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]")  # a word, or a punctuation mark
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
