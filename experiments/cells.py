@@ -41,7 +41,7 @@ from rnnbook.cells import init_chrono, init_forget_bias
 from rnnbook.corpus import Split, split_by_hash
 from rnnbook.datasets import load
 from rnnbook.encoders import AnyEncoder, RecurrentStack, make_encoder
-from rnnbook.evaluate import saved_bytes
+from rnnbook.gradients import saved_bytes
 from rnnbook.losses import squared_error
 from rnnbook.models import SequenceModel
 from rnnbook.repro import count_parameters, cpu_seconds, pick_device, seed_everything
