@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = {
     "chinese": r'load\("(?:shop_reviews|peoples_daily)"',
     "onnx": r"rnnbook\.export|rnnbook import .*\bexport\b",
+    "translation": r"rnnbook\.dates|\bcorpus_bleu\b",
 }
 
 
@@ -103,6 +104,17 @@ def chapter_table() -> str:
     return "\n".join(rows)
 
 
+def first_steps() -> str:
+    """Return README's ways to the first running chapter: on the site, in Colab, at home."""
+    first = next(path for _, path in chapters() if path.endswith(".ipynb"))
+    folder = repository().split("/")[-1]
+    return (
+        f"- Read [the book]({pages()}): nothing to install.\n"
+        f"- Run its first chapter [in Colab]({colab(first)}); the first cell installs the package.\n"
+        f"- Run it at home: `git clone {repository()} && cd {folder} && make lab` opens JupyterLab on the chapters."
+    )
+
+
 def put_block(text: str, name: str, content: str) -> str:
     """Replace what stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``."""
     begin, end = f"<!-- {name}:begin -->\n", f"\n<!-- {name}:end -->"
@@ -115,7 +127,8 @@ def generated() -> dict[str, str]:
     """Return what README.md and CITATION.cff should say, by file name."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    readme = put_block(put_block(readme, "address", badges()), "chapters", chapter_table())
+    for name, content in {"address": badges(), "steps": first_steps(), "chapters": chapter_table()}.items():
+        readme = put_block(readme, name, content)
     for key, address in {"repository-code": repository(), "url": pages()}.items():
         citation = re.sub(rf"^( *{key}:).*$", rf'\1 "{address}"', citation, flags=re.MULTILINE)
     return {"README.md": readme, "CITATION.cff": citation}

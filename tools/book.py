@@ -17,6 +17,7 @@ PORT = 8000
 # All that a page can depend on, and a note of what the site was last built from.
 INPUTS = (
     *("chapters/**/*", "assets/**/*", "_ext/*.py", "tools/*.py"),
+    *("rnnbook/*.py", "results/*.json", "experiments/*.py"),  # the pages of the reference are made from them
     *("*.md", "*.bib", "*.yml", "pyproject.toml", "requirements.lock", "package-lock.json"),
 )
 BUILT_FROM = ROOT / "_build" / "inputs.sha256"
