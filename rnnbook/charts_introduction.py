@@ -137,15 +137,17 @@ def plot_bracket(
 Side = Sequence[str] | Array  # tokens, or numbers (T, I)
 
 
-def _boxes(ax: Axes, tokens: Sequence[str], y: float, colour: str, *, end: float | None = None) -> float:
+def _boxes(
+    ax: Axes, tokens: Sequence[str], y: float, colour: str, *, start: float = 0.0, end: float | None = None
+) -> float:
     """Draw tokens as boxes in a row, wide enough for their letters; return where the row ends.
 
-    With ``end`` the row ends there: one answer stands below the last time step.
+    The row begins at ``start``, or ends at ``end``: one answer stands below the last time step.
     """
     shown = [token.replace(" ", "␣") for token in tokens]
     width = 1.0 if max(map(len, shown)) == 1 else 0.55
     places = np.cumsum([0.0] + [max(1.0, width * len(token) + 0.5) for token in shown])
-    places += 0.0 if end is None else end - places[-1]
+    places += start if end is None else end - places[-1]
     for token, left, right in zip(shown, places[:-1], places[1:], strict=True):
         left, right = left + 0.06, right - 0.06
         corners = [left, right, right, left, left]
@@ -171,7 +173,8 @@ def draw_gallery(panels: Mapping[str, tuple[Side, Sequence[str]]]) -> Axes:
     """Draw pairs (input, output), one below the other: the input blue, the output orange.
 
     An input is a list of tokens, or numbers (T, I): up to 16 time steps are a picture with one row a
-    step, more are one line for each of the I numbers. An output is a list of tokens.
+    step, more are one line for each of the I numbers. An output is a list of tokens: one stands below the
+    last time step, as many as the input's below each, another number after all of them.
 
     Raises ``ValueError`` for no pair at all.
     """
@@ -191,7 +194,8 @@ def draw_gallery(panels: Mapping[str, tuple[Side, Sequence[str]]]) -> Axes:
         else:
             right = part.subplots()
             end = _boxes(right, x, 1.3, BLUE)
-            _boxes(right, y, 0, ORANGE, end=end if len(y) == 1 else None)
-            right.set(xlim=(0, end), ylim=(-0.1, 2.4))
+            after = len(y) not in (1, len(x))  # another sequence, which begins when this one was read
+            last = _boxes(right, y, 0, ORANGE, start=end if after else 0.0, end=end if len(y) == 1 else None)
+            right.set(xlim=(0, max(end, last)), ylim=(-0.1, 2.4))
         right.set_axis_off()
     return parts[0].axes[0]  # type: ignore[no-any-return]

@@ -109,6 +109,13 @@ def test_gallery_puts_one_answer_below_the_last_token_and_a_row_of_answers_below
     assert [text.get_text() for text in each.texts] == ["a", "b", "␣", "c", "b", "␣", "c", "d"]
 
 
+def test_gallery_lets_another_sequence_begin_where_the_first_has_ended():
+    draw_gallery({"translate": (list("abcd"), list("xyz"))})
+    (ax,) = plt.gcf().axes
+    assert boxes_of(ax, ORANGE)[0][0] > boxes_of(ax, BLUE)[-1][1]
+    assert ax.get_xlim()[1] >= boxes_of(ax, ORANGE)[-1][1]
+
+
 def test_gallery_shows_few_steps_as_a_picture_and_many_as_lines():
     picture, series = np.arange(32.0).reshape(8, 4), np.random.default_rng(0).normal(size=(40, 3))
     draw_gallery({"picture": (picture, ["4"]), "series": (series, ["?"])})
