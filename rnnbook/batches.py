@@ -145,18 +145,27 @@ class PairBatches:
     ) -> None:
         """Take sources (S_i,) and targets (T_i,), one a source, without the marks of begin and end.
 
-        Raises ``ValueError`` for two different numbers of them, and for an empty source or one, or a
-        target, of more than ``max_len`` tokens: nothing is cut, since half a sentence has no translation.
+        Raises ``ValueError`` for two different numbers of them, for a source or target that is empty or
+        has more than ``max_len`` tokens (nothing is cut, since half a sentence has no translation), and
+        for a target that holds a mark.
         """
         if len(sources) != len(targets):
-            raise ValueError(f"expected one target a source, got {len(sources)} and {len(targets)}")
+            raise ValueError(
+                f"expected one target a source, got {len(sources)} sources and {len(targets)} targets"
+            )
         for name, sequences in (("source", sources), ("target", targets)):
-            check_sequences(sequences)
             for i, sequence in enumerate(sequences):
-                if len(sequence) > max_len:
+                if not 1 <= len(sequence) <= max_len:
                     raise ValueError(
-                        f"{name} {i} has {len(sequence)} tokens: expected at most max_len = {max_len}; drop the pair"
+                        f"{name} {i} has {len(sequence)} tokens: expected 1 to max_len = {max_len}; drop the pair"
                     )
+            check_sequences(sequences)
+        for i, target in enumerate(targets):
+            if ((target == BEGIN_INDEX) | (target == END_INDEX)).any():
+                raise ValueError(
+                    f"target {i} holds {BEGIN_INDEX} or {END_INDEX}, the marks of begin and end: expected "
+                    f"tokens of another number, since the marks are put around them here"
+                )
         begin, end = torch.tensor([BEGIN_INDEX]), torch.tensor([END_INDEX])
         self._plan = Batches(sources, range(len(sources)), batch_size=batch_size, generator=generator)
         self.targets = [torch.cat([begin, target]) for target in targets]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import torch
@@ -215,3 +216,63 @@ def forward_matching(cut: Callable[[str, set[str], int], list[str]]) -> None:
             why = next((why for why, wrong in mistakes.items() if found == wrong), f"got {found}")
             raise AssertionError(f"forward_matching of {text!r}: {why}")
     print("forward_matching: right, four texts")  # noqa: T201 (a check answers its reader)
+
+
+def additive_scores(score: Callable[..., Tensor]) -> None:
+    """Check ``score(query (H,), memory (S, H), W (H, H), U (H, H), v (H,)) -> (S,)``: before the softmax."""
+    generator = torch.Generator().manual_seed(0)
+    h, v, *m = torch.randn(6, 3, generator=generator, dtype=torch.double)
+    memory = torch.stack(m)  # (S, H)
+    w, u = torch.randn(2, 3, 3, generator=generator, dtype=torch.double)
+    hidden = memory @ u.T + w @ h
+    mistakes = {
+        "the tanh is missing, so the query shifts all scores alike": hidden @ v,
+        "that is after the softmax: expected the scores": (hidden.tanh() @ v).softmax(dim=0),
+        "the tanh comes before v, not after it": (hidden @ v).tanh(),
+        "W and U have changed places": (memory @ w.T + u @ h).tanh() @ v,
+        "U m_s is `memory @ U.T`: the matrix stands turned": (memory @ u + w @ h).tanh() @ v,
+        "W h is `W @ query`: the matrix stands turned": (memory @ u.T + h @ w).tanh() @ v,
+        "the query has no say": (memory @ u.T).tanh() @ v,
+    }
+    answer("scores", score(h, memory, w, u, v), hidden.tanh() @ v, mistakes)
+    print("additive_scores: right, one for each place")  # noqa: T201 (a check answers its reader)
+
+
+def normalised_score(score: Callable[[Sequence[float], float], float]) -> None:
+    """Check ``score(log_probs, a)``: the sum of the log-probabilities of n tokens over n to the power a."""
+    cases = [((-0.1, -0.4, -0.9, -0.2), a) for a in (1.0, 0.0, 0.6)]
+    mistakes = {
+        "that is the sum, without a normalisation": [sum(p) for p, _ in cases],
+        "that is the mean, whatever a is": [sum(p) / len(p) for p, _ in cases],
+        "n times a is not n to the power a": [sum(p) / max(len(p) * a, 1e-9) for p, a in cases],
+        "multiplied by it: a longer target must not pay more": [sum(p) * len(p) ** a for p, a in cases],
+        "those are the probabilities: add their logarithms": [
+            sum(map(math.exp, p)) / len(p) ** a for p, a in cases
+        ],
+    }
+    wrong = {sentence: torch.tensor(numbers) for sentence, numbers in mistakes.items()}
+    got = torch.tensor([float(score(list(p), a)) for p, a in cases])
+    answer("normalised_score", got, torch.tensor([sum(p) / len(p) ** a for p, a in cases]), wrong)
+    print("normalised_score: right")  # noqa: T201 (a check answers its reader)
+
+
+def clipped_precision(precision: Callable[[list[str], list[str], int], float]) -> None:
+    """Check ``precision(words, reference, n)``: the share of the n-grams that the reference has, each as often."""
+    pairs = (("a dog and a dog and a cat", "a cat and a dog"), ("the red red ball", "the ball is red"))
+    got, right, counted, recall, kinds = [], [], [], [], []
+    for (found, true), n in ((pair, n) for pair in pairs for n in (1, 2)):
+        words, wanted = found.split(), true.split()
+        a, b = (Counter(zip(*(t[k:] for k in range(n)), strict=False)) for t in (words, wanted))
+        clipped = (a & b).total()
+        got.append(float(precision(words, wanted, n)))
+        right.append(clipped / a.total())
+        counted.append(sum(c for gram, c in a.items() if gram in b) / a.total())
+        recall.append(clipped / b.total())
+        kinds.append(len(a.keys() & b.keys()) / len(a))
+    mistakes = {
+        "not clipped: an n-gram counts at most as often as the reference has it": torch.tensor(counted),
+        "that is recall: divide by the n-grams of the translation": torch.tensor(recall),
+        "those are kinds of n-grams: one that stands twice counts twice": torch.tensor(kinds),
+    }
+    answer("clipped_precision", torch.tensor(got), torch.tensor(right), mistakes)
+    print("clipped_precision: right")  # noqa: T201 (a check answers its reader)

@@ -1,4 +1,4 @@
-"""Scores and their intervals, comparisons of two models, and what a model keeps through time."""
+"""Scores and their intervals, and comparisons of two models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from scipy.stats import binomtest, bootstrap
 from torch import Tensor, nn
 
 from rnnbook.batches import Batches
-from rnnbook.cells import State, unroll
 from rnnbook.losses import check_targets
 from rnnbook.repro import to_device_of
 
@@ -122,6 +121,53 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
     return scale.item() / float(brentq(slope, 0.0, high))
 
 
+def _check_pairs(predictions: Sequence[str], references: Sequence[str]) -> None:
+    for name, texts in (("predictions", predictions), ("references", references)):
+        if isinstance(texts, str):
+            raise TypeError(f"expected a list of {name}, got one str: put it in a list")
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"expected {name} as str, got {type(text).__name__} at number {i}")
+    if len(predictions) != len(references):
+        raise ValueError(
+            f"expected one reference a prediction, got {len(predictions)} predictions and "
+            f"{len(references)} references"
+        )
+    if not len(predictions):
+        raise ValueError("no pairs of a prediction and its reference, no score")
+
+
+def exact_match(predictions: Sequence[str], references: Sequence[str]) -> float:
+    """Share of predictions that are their reference to the letter, 0 … 1.
+
+    Raises ``TypeError`` for one str in place of a list, or anything but str in it, and ``ValueError``
+    for two different numbers of them, and for no pairs.
+    """
+    _check_pairs(predictions, references)
+    return sum(a == b for a, b in zip(predictions, references, strict=True)) / len(references)
+
+
+def corpus_bleu(
+    predictions: Sequence[str], references: Sequence[str], *, lowercase: bool = False
+) -> tuple[float, str]:
+    """BLEU of all predictions together, 0 … 100 (Papineni et al., 2002), and sacrebleu's signature.
+
+    Both are plain text, one reference a prediction: sacrebleu cuts tokens itself, and the signature says
+    how, since scores of different cuts do not compare (Post, 2018). Raises what :func:`exact_match`
+    raises, and ``ImportError`` without the package sacrebleu.
+    """
+    _check_pairs(predictions, references)
+    try:
+        from sacrebleu.metrics.bleu import BLEU  # here, since nothing else needs it
+    except ImportError as error:
+        raise ImportError(
+            "BLEU comes from the package sacrebleu; what helps: python -m pip install sacrebleu"
+        ) from error
+    metric = BLEU(lowercase=lowercase)
+    score = metric.corpus_score(predictions, [references])
+    return score.score, str(metric.get_signature())
+
+
 @torch.no_grad()
 def predict(model: nn.Module, batches: Batches) -> Tensor:
     """Return the logits (N, C) of all texts, in the order of ``batches``; keep the model's mode.
@@ -135,63 +181,6 @@ def predict(model: nn.Module, batches: Batches) -> Tensor:
     logits = torch.cat([model(*to_device_of(model, inputs)) for *inputs, _ in batches])
     model.train(was_training)
     return logits
-
-
-def state_jacobians(cell: nn.Module, x: Tensor, state: State | None = None) -> Tensor:
-    """Return ∂s_T/∂s_t for t = 0 … T, shape (T + 1, S, S), row i for entry i of the last state.
-
-    ``cell`` is one of :mod:`rnnbook.cells` and x has shape (1, T, I). The state s is h (S = H), or
-    h and c end to end for an LSTM (S = 2H). The last matrix is the identity. One backward pass serves
-    all rows: the sequence is laid S times into a batch, and copy i differentiates entry i.
-    """
-    if x.ndim != 3 or len(x) != 1 or not x.shape[1]:
-        raise ValueError(f"expected one sequence, x of shape (1, time, feature), got {tuple(x.shape)}")
-    hidden, after = unroll(cell, x[:, :1].detach(), state)
-    hidden_size = hidden.shape[2]
-    if state is None:
-        zeros = x.new_zeros(1, hidden_size)
-        state = (zeros, zeros) if isinstance(after, tuple) else zeros
-    parts = list(state) if isinstance(state, tuple) else [state]
-    size = hidden_size * len(parts)
-    rows = x.detach().expand(size, -1, -1)
-    states = [[part.detach().repeat(size, 1).requires_grad_() for part in parts]]
-    for t in range(x.shape[1]):
-        new = cell(rows[:, t], tuple(states[-1]) if len(parts) == 2 else states[-1][0])
-        # Copies, since the h of an LSTM is made from the very c beside it: that is no path through time.
-        states.append([part.clone() for part in (new if isinstance(new, tuple) else [new])])
-    last = torch.cat(states[-1], dim=1).diagonal().sum()
-    flat = [part for parts in states for part in parts]
-    gradients = torch.autograd.grad(last, flat)
-    steps = zip(*(gradients[k :: len(parts)] for k in range(len(parts))), strict=True)
-    return torch.stack([torch.cat(step, dim=1) for step in steps])
-
-
-def gradient_through_time(cell: nn.Module, x: Tensor, state: State | None = None) -> Tensor:
-    """Return the largest singular value of ∂s_T/∂s_t for t = 0 … T, shape (T + 1,): 1 at t = T.
-
-    By how much the last state can move, at most, for a small move of an earlier one (Pascanu, Mikolov
-    and Bengio, 2013). Arguments as in :func:`state_jacobians`; give both in float64.
-    """
-    norms: Tensor = torch.linalg.matrix_norm(state_jacobians(cell, x, state), ord=2)
-    return norms
-
-
-def saved_bytes(model: nn.Module, *inputs: Tensor) -> int:
-    """Count the bytes that a forward pass keeps for the backward pass; each storage once, no weights."""
-    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    kept: dict[int, int] = {}
-    alive = []  # or a freed storage could lend its address to the next
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-            alive.append(tensor)
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        model(*inputs)
-    return sum(kept.values())
 
 
 def wilson_interval(correct: float, count: int) -> tuple[float, float]:

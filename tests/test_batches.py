@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rnnbook.batches import (
     Batches,
+    PairBatches,
     StreamBatches,
     check_lengths,
     length_mask,
@@ -244,6 +245,95 @@ SOME = [torch.tensor([2, 3]), torch.tensor([4])]
 def test_batches_that_are_refused_at_once(sequences, labels, options, error, message):
     with pytest.raises(error, match=message):
         Batches(sequences, labels, **{"batch_size": 2, **options})
+
+
+# --- pairs ---------------------------------------------------------------------------------------
+
+
+def numbered_pairs(count: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Make pairs of different lengths: the source counts up from 10 times its number, the target down."""
+    draw = generator(5)
+    lengths = torch.randint(1, 10, (count, 2), generator=draw).tolist()
+    sources = [torch.arange(10 * i, 10 * i + s) + 10 for i, (s, _) in enumerate(lengths)]
+    return sources, [torch.arange(10 * i + t, 10 * i, -1) + 9 for i, (_, t) in enumerate(lengths)]
+
+
+def test_pairs_by_hand():
+    sources, targets = [torch.tensor([5]), torch.tensor([6, 7, 8])], [torch.tensor([9, 4]), torch.tensor([5])]
+    [batch] = list(PairBatches(sources, targets, batch_size=4))
+    assert [part.tolist() for part in batch] == [
+        [[5, 0, 0], [6, 7, 8]],
+        [1, 3],
+        [[2, 9, 4], [2, 5, 0]],
+        [3, 2],
+        [9, 4, 3, 5, 3],
+    ]
+    assert {part.dtype for part in batch} == {torch.int64}
+    assert [len(targets[0]), len(targets[1])] == [2, 1], "those of the caller stay as they are"
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("batch_size", [1, 7, 50])
+def test_every_pair_once_and_each_answer_after_its_token(seed, batch_size):
+    sources, targets = numbered_pairs(30)
+    shuffle = None if seed is None else generator(seed)
+    batches = PairBatches(sources, targets, batch_size=batch_size, generator=shuffle)
+    orders = []
+    for _ in range(2):
+        seen, count = [], 0
+        for source, lengths, target, target_lengths, answers in batches:
+            assert len(source) == len(target) <= batch_size
+            assert (source.shape[1], target.shape[1]) == (lengths.max(), target_lengths.max())
+            assert len(answers) == target_lengths.sum()
+            following = iter(answers.tolist())
+            for b, (s, t) in enumerate(zip(lengths.tolist(), target_lengths.tolist(), strict=True)):
+                number = int(source[b, 0]) // 10 - 1
+                assert source[b].tolist() == sources[number].tolist() + [0] * (source.shape[1] - s)
+                read = target[b, :t].tolist()
+                assert read == [2, *targets[number].tolist()]
+                assert not target[b, t:].any()
+                assert [next(following) for _ in range(t)] == [*read[1:], 3]
+                seen.append(number)
+            assert next(following, None) is None
+            count += 1
+        assert count == len(batches) == -(-30 // batch_size)
+        assert sorted(seen) == list(range(30))
+        orders.append(seen)
+    if seed is None:
+        assert orders == [list(range(30))] * 2
+    else:
+        assert orders[0] != orders[1]
+        again = PairBatches(sources, targets, batch_size=batch_size, generator=generator(seed))
+        assert [int(row[0]) // 10 - 1 for source, *_ in again for row in source] == orders[0]
+
+
+@pytest.mark.parametrize(
+    ("sources", "targets", "options", "error", "message"),
+    [
+        ([[5]], [[5], [6]], {}, ValueError, "one target a source, got 1 sources and 2 targets"),
+        ([], [], {}, ValueError, "at least one sequence, got none"),
+        ([[5], []], [[5], [6]], {}, ValueError, "source 1 has 0 tokens: expected 1 to max_len = 200"),
+        ([[5], [6]], [[], [6]], {}, ValueError, "target 0 has 0 tokens: expected 1 to max_len = 200"),
+        ([[5]], [[4] * 201], {}, ValueError, "target 0 has 201 tokens: .*max_len = 200; drop the pair"),
+        ([[5]], [[4] * 4], {"max_len": 3}, ValueError, "target 0 has 4 tokens: expected 1 to max_len = 3"),
+        ([[5] * 4], [[4]], {"max_len": 3}, ValueError, "source 0 has 4 tokens: expected 1 to max_len = 3"),
+        ([[[5]]], [[4]], {}, ValueError, r"sequence 0: expected shape \(T,\), got \(1, 1\)"),
+        ([[5], [6]], [[4], [2, 4]], {}, ValueError, "target 1 holds 2 or 3, the marks of begin and end"),
+        ([[5], [6]], [[4, 3], [4]], {}, ValueError, "target 0 holds 2 or 3, the marks of begin and end"),
+        ([[5]], [[4]], {"batch_size": 0}, ValueError, "batch_size of at least 1, got 0"),
+    ],
+)
+def test_pairs_that_are_refused_at_once(sources, targets, options, error, message):
+    rows = [[torch.tensor(ids, dtype=torch.int64) for ids in part] for part in (sources, targets)]
+    with pytest.raises(error, match=message):
+        PairBatches(*rows, **{"batch_size": 2, **options})
+
+
+def test_a_target_may_have_as_many_tokens_as_the_limit():
+    [(*_, lengths, _)] = list(
+        PairBatches([torch.tensor([5])], [torch.full((3,), 4)], batch_size=1, max_len=3)
+    )
+    assert lengths.tolist() == [4]
 
 
 # --- streams -------------------------------------------------------------------------------------

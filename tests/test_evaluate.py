@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections import Counter
 
 import numpy as np
 import pytest
+import sacrebleu
 import torch
 from scipy import stats
 from sklearn.metrics import accuracy_score
@@ -17,6 +20,8 @@ from rnnbook.evaluate import (
     accuracy,
     bootstrap_interval,
     calibration,
+    corpus_bleu,
+    exact_match,
     fit_temperature,
     paired_comparison,
     perplexity,
@@ -119,6 +124,122 @@ def test_perplexity_weighs_tokens_and_not_batches():
 def test_perplexity_of_something_else_is_refused(nats, count, error, message):
     with pytest.raises(error, match=message):
         perplexity(nats, count)
+
+
+# --- what was written, and what was expected -------------------------------------------------------
+
+WRITTEN = [
+    "the small dog runs over the green field",
+    "a man in a red shirt sits on a bench",
+    "two women talk to each other",
+    "the the the the the",
+    "a child plays with a ball in the park today",
+]
+EXPECTED = [
+    "a small dog runs over the green grass",
+    "a man in a red shirt is sitting on a bench",
+    "two women are talking to each other in the street",
+    "the cat is on the mat",
+    "a child plays with a ball in the park",
+]
+
+
+def bleu_by_definition(predictions: list[str], references: list[str]) -> float:
+    """BLEU of texts whose tokens stand between blanks, as its paper has it; no precision may be zero."""
+    logarithms = []
+    for n in range(1, 5):
+        right = total = 0
+        for prediction, reference in zip(predictions, references, strict=True):
+            grams, known = (
+                Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+                for words in (prediction.split(), reference.split())
+            )
+            right += sum(min(count, known[gram]) for gram, count in grams.items())
+            total += sum(grams.values())
+        logarithms.append(math.log(right / total))
+    written, expected = (sum(len(text.split()) for text in texts) for texts in (predictions, references))
+    brevity = 1.0 if written > expected else math.exp(1 - expected / written)
+    return 100 * brevity * math.exp(sum(logarithms) / 4)
+
+
+def test_bleu_is_that_of_its_definition():
+    for predictions, references in (
+        (WRITTEN, EXPECTED),
+        (EXPECTED, WRITTEN),
+        (WRITTEN[:1], EXPECTED[:1]),
+        (tuple(WRITTEN[:2]), tuple(EXPECTED[:2])),
+    ):
+        score, _ = corpus_bleu(predictions, references)
+        assert score == pytest.approx(bleu_by_definition(predictions, references), abs=1e-9)
+        assert 0 < score < 100
+    assert sum(map(len, map(str.split, WRITTEN))) < sum(map(len, map(str.split, EXPECTED))), (
+        "one pays for brevity"
+    )
+
+
+def test_bleu_by_hand():
+    # 3 of 4 words, 2 of 3 pairs, 1 of 2 triples, no four: the exponential smoothing makes it 1/2 of 1.
+    score, _ = corpus_bleu(["a b c d"], ["a b c e"])
+    assert score == pytest.approx(100 * (3 / 4 * 2 / 3 * 1 / 2 * 1 / 2) ** 0.25)
+    assert corpus_bleu(WRITTEN, WRITTEN)[0] == pytest.approx(100)
+    assert corpus_bleu(["x y z"], ["a b c"])[0] == 0
+
+
+def test_bleu_counts_the_corpus_and_not_sentences():
+    mean = sum(corpus_bleu([a], [b])[0] for a, b in zip(WRITTEN, EXPECTED, strict=True)) / len(WRITTEN)
+    assert abs(corpus_bleu(WRITTEN, EXPECTED)[0] - mean) > 1
+
+
+def test_bleu_cuts_tokens_itself_and_says_how():
+    cut, signature = corpus_bleu(["the dog, it runs."], ["a dog , it runs ."])
+    assert cut == pytest.approx(bleu_by_definition(["the dog , it runs ."], ["a dog , it runs ."]), abs=1e-9)
+    said = dict(part.split(":") for part in signature.split("|"))
+    assert said == {
+        "nrefs": "1",
+        "case": "mixed",
+        "eff": "no",
+        "tok": "13a",
+        "smooth": "exp",
+        "version": sacrebleu.__version__,
+    }
+
+
+def test_bleu_of_lower_case_and_what_its_signature_says():
+    capital = [text.capitalize() for text in WRITTEN]
+    score, signature = corpus_bleu(capital, EXPECTED, lowercase=True)
+    assert score == pytest.approx(bleu_by_definition(WRITTEN, EXPECTED), abs=1e-9)
+    assert corpus_bleu(capital, EXPECTED)[0] < score - 1
+    assert "case:lc" in signature.split("|")
+
+
+def test_exact_match_by_hand():
+    assert exact_match(["a", "b ", "", "c"], ["a", "b", "", "C"]) == 0.5
+    assert exact_match(("周二",), ("周二",)) == 1.0
+    assert exact_match(["a", "b"], ["b", "a"]) == 0.0
+
+
+@pytest.mark.parametrize("score", [exact_match, corpus_bleu])
+@pytest.mark.parametrize(
+    ("predictions", "references", "error", "message"),
+    [
+        (["a"], ["a", "b"], ValueError, "one reference a prediction, got 1 predictions and 2 references"),
+        (["a", "b"], [], ValueError, "got 2 predictions and 0 references"),
+        ([], [], ValueError, "no pairs of a prediction and its reference"),
+        ("ab", ["a", "b"], TypeError, "a list of predictions, got one str"),
+        (["a", "b"], "ab", TypeError, "a list of references, got one str"),
+        (["a", ["b"]], ["a", "b"], TypeError, "predictions as str, got list at number 1"),
+        (["a"], [torch.tensor([4])], TypeError, "references as str, got Tensor at number 0"),
+    ],
+)
+def test_no_score_without_pairs_of_texts(score, predictions, references, error, message):
+    with pytest.raises(error, match=message):
+        score(predictions, references)
+
+
+def test_bleu_without_sacrebleu_says_what_helps(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sacrebleu.metrics.bleu", None)
+    with pytest.raises(ImportError, match="package sacrebleu; what helps: python -m pip install sacrebleu"):
+        corpus_bleu(WRITTEN, EXPECTED)
 
 
 # --- calibration -----------------------------------------------------------------------------------
