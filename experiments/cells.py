@@ -67,7 +67,9 @@ EMBEDDING_DIM = 32
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def sized_encoder(kind: str, input_size: int, reach: int, readout: Callable[[AnyEncoder], nn.Module]) -> AnyEncoder:
+def sized_encoder(
+    kind: str, input_size: int, reach: int, readout: Callable[[AnyEncoder], nn.Module]
+) -> AnyEncoder:
     """Build the encoder whose size brings it and its read-out nearest to ``BUDGET`` parameters.
 
     Attention has two sizes, which must suit one another: of all pairs whose inner layer is two to

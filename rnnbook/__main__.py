@@ -23,6 +23,9 @@ NEEDED = (
 OPTIONAL = {
     "snownlp": "the chapter on tensors, experiments",
     "opencc": "the chapter on Chinese reviews",
+    "babel": "the chapter on machine translation",
+    "sacrebleu": "the chapter on machine translation",
+    "sentencepiece": "experiments",
     "jupyterlab": "make lab",
     "jupyter-book": "make book",
     "pytest": "make test",

@@ -50,7 +50,8 @@ def test_each_epoch_reads_other_cuts_of_the_same_sentences(toy):
         assert multi30k.pieces().decode([row.tolist() for row in ids]) == german
 
 
-def test_a_translation_stands_at_the_place_of_its_source(toy):
+@pytest.mark.usefixtures("toy")
+def test_a_translation_stands_at_the_place_of_its_source():
     torch.manual_seed(0)
     model = multi30k.make_model().eval()
     german, _ = multi30k.pairs(multi30k.TEST)
@@ -64,7 +65,8 @@ def test_a_translation_stands_at_the_place_of_its_source(toy):
         assert text == multi30k.pieces().decode(rows[0].tolist())
 
 
-def test_an_ensemble_takes_the_mean_of_probabilities(toy):
+@pytest.mark.usefixtures("toy")
+def test_an_ensemble_takes_the_mean_of_probabilities():
     torch.manual_seed(0)
     models = [multi30k.make_model().eval() for _ in range(2)]
     source, lengths = pad_sequences(multi30k.pairs("val")[0][:4])
@@ -101,7 +103,8 @@ def test_ten_examples_stand_in_the_middle_of_each_tenth(toy):
     assert scores[0] < 50 < scores[-1] == 100
 
 
-def test_a_run_that_is_broken_off_goes_on_and_ends_with_the_same_weights(toy, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("toy")
+def test_a_run_that_is_broken_off_goes_on_and_ends_with_the_same_weights(tmp_path, monkeypatch):
     class Power(Exception):
         pass
 
@@ -128,7 +131,8 @@ def test_a_run_that_is_broken_off_goes_on_and_ends_with_the_same_weights(toy, tm
     assert curves[0][-1]["val_loss"] < curves[0][0]["val_loss"]
 
 
-def test_the_record_of_a_toy_run(toy, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("toy")
+def test_the_record_of_a_toy_run(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["multi30k", "--seeds", "2"])
     multi30k.main()
     assert [path.name for path in tmp_path.iterdir()] == ["multi30k.json"]
