@@ -1,11 +1,13 @@
-"""The repository's address, read from ``pyproject.toml``, for the buttons at the head of each page."""
+"""The repository's address, read from ``pyproject.toml``, for the buttons of each page and for commands."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.util.docutils import SphinxDirective
 
 from tools.address import repository
 
@@ -22,7 +24,19 @@ def add_address(_app: Sphinx, config: Config) -> None:
     }
 
 
+class AddressCode(SphinxDirective):
+    """``address-code``: commands for a shell, with the repository's address in the place of ``ADDRESS``."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return the commands."""
+        code = "\n".join(self.content).replace("ADDRESS", repository())
+        return [nodes.literal_block(code, code, language="sh")]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Set the theme's options before the theme reads them."""
+    """Set the theme's options before the theme reads them, and offer the directive."""
+    app.add_directive("address-code", AddressCode)
     app.connect("config-inited", add_address, priority=100)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
