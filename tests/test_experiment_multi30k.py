@@ -20,7 +20,14 @@ from rnnbook.results import load_record, load_results
 
 WORDS = {"Hund": "dog", "Katze": "cat", "Mann": "man", "Frau": "woman", "Baum": "tree", "Haus": "house"}
 TINY = multi30k.Plan(
-    num_pieces=60, num_cuts=2, embedding_dim=16, hidden_size=32, dropout=0.0, num_epochs=8, batch_size=16
+    num_pieces=60,
+    num_cuts=2,
+    embedding_dim=16,
+    hidden_size=32,
+    dropout=0.0,
+    num_epochs=8,
+    num_usual_epochs=1,
+    batch_size=16,
 )
 
 
@@ -126,7 +133,7 @@ def test_a_run_that_is_broken_off_goes_on_and_ends_with_the_same_weights(tmp_pat
     again = multi30k.run(0, folders[1]).state_dict()
     assert all(torch.equal(whole[name], again[name]) for name in whole)
     curves = [multi30k.progress(folder, 0) for folder in folders]
-    assert [[row["epoch"] for row in curve] for curve in curves] == [list(range(1, 9))] * 2
+    assert [[row["epoch"] for row in curve] for curve in curves] == [list(range(1, 10))] * 2
     assert [row["val_loss"] for row in curves[0]] == [row["val_loss"] for row in curves[1]]
     assert curves[0][-1]["val_loss"] < curves[0][0]["val_loss"]
 
@@ -147,7 +154,7 @@ def test_the_record_of_a_toy_run(tmp_path, monkeypatch):
     assert rows["nearest training caption", "sacrebleu"]["mean"] < 100
     assert set(record["signatures"]) == {"sacrebleu", "sacrebleu_lowercase"}
     assert "case:lc" in record["signatures"]["sacrebleu_lowercase"]
-    assert [len(curve) for curve in record["curve"].values()] == [8, 8]
+    assert [len(curve) for curve in record["curve"].values()] == [9, 9]
 
 
 # --- the record of the book --------------------------------------------------------------------------
