@@ -46,7 +46,7 @@ def test_matches_by_epoch_may_differ_in_length(ax):
 
 
 def test_matches_by_length_are_shares_of_their_class_with_their_interval(ax):
-    lengths, found = [3, 4, 9, 5, 9, 9], [True, False, True, True, True, False]
+    lengths, found = [3, 4, 6, 5, 9, 9], [True, False, True, True, True, False]
     charts.plot_match_by_length({"a": found, "b": [False] * 6}, lengths, [3, 6, 10], ax=ax)
     assert ticks(ax.xaxis) == ["3–5", "6–9"]
     first, second = ax.containers
