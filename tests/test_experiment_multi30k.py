@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 import sys
 
@@ -168,9 +167,13 @@ def test_what_the_book_says_of_the_recorded_runs():
     )
     assert beam.seeds == [0, 1, 2]
     assert max(beam.train_cpu_seconds) < 90 * 60
-    assert beam.mean > greedy.mean > 2 * rows["word by word", "sacrebleu"].mean
+    assert beam.mean > greedy.mean > 15 + rows["word by word", "sacrebleu"].mean
     assert rows["nearest training caption", "sacrebleu"].mean < rows["word by word", "sacrebleu"].mean
     for curve in record["curve"].values():
         losses = [row["val_loss"] for row in curve]
-        assert math.isclose(min(losses), losses[-1], rel_tol=0.1)
+        assert losses[-1] == min(losses)
+    (together,) = (
+        row for (model, metric), row in rows.items() if "together" in model and metric == "sacrebleu"
+    )
+    assert together.mean > max(beam.values) > 40
     assert "case:mixed" in record["signatures"]["sacrebleu"]
