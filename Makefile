@@ -4,6 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The matrices here are small: more threads would only wait for each other.
 export OMP_NUM_THREADS ?= 1
+# Wider instructions round sums in another order, and training makes other digits of that.
+ifeq ($(shell uname -m),x86_64)
+export ATEN_CPU_CAPABILITY ?= avx2
+export ONEDNN_MAX_CPU_ISA ?= AVX2
+endif
 export PYTHONPATH :=
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 300
 

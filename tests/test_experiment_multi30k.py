@@ -48,12 +48,19 @@ def toy(monkeypatch, tmp_path):
     multi30k.pieces.cache_clear()
 
 
-def test_each_epoch_reads_other_cuts_of_the_same_sentences(toy):
+def test_a_random_cut_is_finer_says_the_same_and_belongs_to_its_seed(toy):
     german = toy["train"][0]
-    usual, other = multi30k.encode(german), multi30k.encode(german, 0.5)
-    assert sum(map(len, other)) > 1.2 * sum(map(len, usual))
-    for ids in (usual, other):
+    usual, finer = multi30k.encode(german), multi30k.encode(german, 0.5)
+    assert sum(map(len, finer)) > 1.2 * sum(map(len, usual))
+    for ids in (usual, finer):
         assert multi30k.pieces().decode([row.tolist() for row in ids]) == german
+    drawn = []
+    for _ in range(2):
+        multi30k.sentencepiece.set_random_generator_seed(1)
+        drawn += [multi30k.encode(german, 0.5), multi30k.encode(german, 0.5)]
+    first, second, again, _ = ([row.tolist() for row in ids] for ids in drawn)
+    assert first == again
+    assert first != second
 
 
 @pytest.mark.usefixtures("toy")
