@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import subprocess
 import sys
 import time
@@ -76,6 +77,7 @@ def serve(port: int | None) -> None:
     address = f"http://127.0.0.1:{server.server_port}/"
     print(f"The site is at {address} (Ctrl-C ends it)", flush=True)
     webbrowser.open(address)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets background jobs ignore it
     try:
         server.serve_forever()
     except KeyboardInterrupt:
