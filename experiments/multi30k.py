@@ -177,7 +177,7 @@ def translate(
 
 
 class Mixed(nn.Module):
-    """A model whose products are taken in bfloat16 while it trains; weights and sums stay float32."""
+    """A model whose products are taken in bfloat16 while it trains, where the processor can; else as it is."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -185,7 +185,8 @@ class Mixed(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return the model's logits as float32."""
-        with torch.autocast(inputs[0].device.type, torch.bfloat16):
+        able = inputs[0].is_cuda or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        with torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=able):
             logits: Tensor = self.model(*inputs)
         return logits.float()
 
