@@ -23,11 +23,10 @@ The times of a step are those of the processor, whatever the device.
 
 from __future__ import annotations
 
-import json
 import statistics
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments import arguments, command_line
+from experiments.race import RATES, TUNING_SEEDS, Run, RunLog, quality, tried, within_a_share
 from rnnbook.batches import Batches, pad_sequences
 from rnnbook.cells import init_chrono, init_forget_bias
 from rnnbook.corpus import Split, split_by_hash
@@ -61,8 +61,6 @@ MODELS = {
     "causal attention": "attention",
 }
 BUDGET = 10_500
-RATES = (2e-3, 6e-3, 2e-2)
-TUNING_SEEDS = (100, 101)
 EMBEDDING_DIM = 32
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -113,20 +111,6 @@ def build(
     if isinstance(encoder, RecurrentStack) and "LSTM" in model:
         init_forget_bias(encoder, 1.0)
     return SequenceModel(encoder, num_outputs, pooling=pooling, embedding=embedding)
-
-
-@dataclass
-class Run:
-    """What one training run gave: scores by name, the loss that chooses the rate, and its cost."""
-
-    scores: dict[str, float]
-    loss: float
-    steps: int
-    train_cpu_seconds: float
-    num_parameters: int
-    saved_bytes_per_token: float
-    hidden_size: int
-    key: list[Any] = field(default_factory=list)
 
 
 def measured(model: SequenceModel, inputs: tuple[Tensor, ...]) -> dict[str, Any]:
@@ -367,11 +351,6 @@ def measure(rounds: int, progress: Callable[[str], None] = print) -> list[Row]:
     return rows
 
 
-def quality(trials: list[Run]) -> tuple[float, int]:
-    """Smaller is better: the mean loss, but none below 0.01, where a toy task is solved; then the steps."""
-    return sum(max(trial.loss, 0.01) for trial in trials), sum(trial.steps for trial in trials)
-
-
 def main() -> None:
     """Run what is not yet recorded, then write ``results/cells.json``."""
 
@@ -381,30 +360,10 @@ def main() -> None:
 
     options = arguments(__doc__, extra=own)
     seeds = list(range(options.seeds))
-    RESULTS.mkdir(exist_ok=True)
-    log = RESULTS / "cells.runs.jsonl"
-
-    def recorded() -> dict[tuple[Any, ...], Run]:
-        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-        return {tuple(run["key"]): Run(**run) for run in map(json.loads, lines)}
-
-    done = recorded()
-
-    def once(task: str, model: str, rate: float, seed: int) -> Run:
-        key = (task, model, rate, seed)
-        if key not in done:
-            done.update(recorded())  # another process may share the work
-        if key not in done:
-            done[key] = TASKS[task][0](model, rate, seed)
-            done[key].key = list(key)
-            with log.open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps(vars(done[key])) + "\n")
-            print(key, {name: round(score, 4) for name, score in done[key].scores.items()}, flush=True)
-        return done[key]
-
+    log = RunLog(RESULTS / "cells.runs.jsonl")
     rows: list[Row] = []
-    rates, tried, sizes = {}, {}, {}
-    for task, (_, num_items) in TASKS.items():
+    rates, trials_of, sizes = {}, {}, {}
+    for task, (run, num_items) in TASKS.items():
         if options.only not in task:
             continue
         for model in reversed(MODELS) if options.backwards else MODELS:
@@ -412,13 +371,14 @@ def main() -> None:
             if (chrono and "adding" not in task) or (not chrono and "32 units" in task):
                 continue
             tuning = "adding, T=200" if task.startswith("adding") else task
-            trials = {rate: [once(tuning, model, rate, seed) for seed in TUNING_SEEDS] for rate in RATES}
-            best = min(RATES, key=lambda rate: quality(trials[rate]))
-            runs = [once(task, model, best, seed) for seed in seeds]
-            rates[f"{task}: {model}"] = best
-            tried[f"{tuning}: {model}"] = {
-                rate: [{"loss": round(t.loss, 4), "steps": t.steps} for t in trials[rate]] for rate in RATES
+            trials = {
+                rate: [log.once(TASKS[tuning][0], tuning, model, rate, seed) for seed in TUNING_SEEDS]
+                for rate in RATES
             }
+            best = min(RATES, key=lambda rate: quality(trials[rate]))
+            runs = [log.once(run, task, model, best, seed) for seed in seeds]
+            rates[f"{task}: {model}"] = best
+            trials_of[f"{tuning}: {model}"] = tried(trials)
             sizes[f"{task}: {model}"] = {
                 "hidden_size": runs[0].hidden_size,
                 "saved_bytes_per_token": round(runs[0].saved_bytes_per_token),
@@ -440,9 +400,7 @@ def main() -> None:
                 )
     if options.only:
         return
-    # A share lies from 0 to 1, and Student's interval does not know it.
-    shares = ("accuracy", "f1")
-    rows = [replace(r, low=max(0, r.low), high=min(1, r.high)) if r.metric in shares else r for r in rows]
+    rows = [within_a_share(row) if row.metric in ("accuracy", "f1") else row for row in rows]
     rows += timing()
     save_results(
         RESULTS / "cells.json",
@@ -451,10 +409,10 @@ def main() -> None:
         budget=BUDGET,
         rates_tried=RATES,
         rates=rates,
-        trials=tried,
+        trials=trials_of,
         sizes=sizes,
     )
-    log.unlink()
+    log.remove()
 
 
 if __name__ == "__main__":

@@ -24,13 +24,12 @@ The times are those of the processor, whatever the device.
 
 from __future__ import annotations
 
-import json
 import statistics
 from argparse import ArgumentParser
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from experiments import arguments, command_line
+from experiments.race import RATES, TUNING_SEEDS, Run, RunLog, quality, tried, within_a_share
 from experiments.speed_layers import ratio_row
 from rnnbook.cells import init_forget_bias
 from rnnbook.encoders import CausalAttention, CausalConvolution, RecurrentStack, make_encoder
@@ -53,8 +53,6 @@ from rnnbook.train import train as fit
 
 RESULTS = Path(__file__).parents[1] / "results"
 BUDGET, MIDDLE, WIDE = 10_500, 100_000, 1_000_000
-RATES = (2e-3, 6e-3, 2e-2)
-TUNING_SEEDS = (100, 101)
 MIN_1, MIN_2, SIGNED = "minGRU, one layer", "minGRU, two layers", "minGRU, gates from -1 to 1"
 MODELS = ("RNN", "LSTM", "GRU", MIN_1, MIN_2, SIGNED, "convolution (TCN)", "causal attention")
 TIMED = ("RNN", "LSTM", "GRU", MIN_2, "convolution (TCN)", "causal attention")
@@ -137,19 +135,6 @@ NUM_TESTS, EMBEDDING_DIM, STEPS = 2000, 32, 1500
 KEYS, VALUES, PAIRS, RECALL_STEPS = 8, 4, (1, 2, 4, 8), 4000
 RECALLERS = {f"GRU, {size} units": size for size in (16, 32, 64)}
 RECALL_MODELS = (*RECALLERS, "causal attention")
-
-
-@dataclass
-class Run:
-    """What one training run gave: scores by length or number of pairs, the loss that chooses, its cost."""
-
-    scores: dict[str, float]
-    loss: float
-    steps: int
-    train_cpu_seconds: float
-    num_parameters: int
-    hidden_size: int
-    key: list[Any] = field(default_factory=list)
 
 
 @torch.no_grad()
@@ -254,11 +239,6 @@ TASKS = {
     "parity, trained at T=16": Task(parity, MODELS, "tested at T=", 2, 100),
     "recall, trained with 1 to 8 pairs": Task(recall, RECALL_MODELS, "tested with pairs=", 1, 3),
 }
-
-
-def quality(trials: list[Run]) -> tuple[float, int]:
-    """Smaller is better: the mean loss, but none below 0.01, where a task is solved; then the steps."""
-    return sum(max(trial.loss, 0.01) for trial in trials), sum(trial.steps for trial in trials)
 
 
 # --- one token after the other ---------------------------------------------------------------------------
@@ -495,33 +475,26 @@ def state_bytes(lengths: tuple[int, ...] = TOKENS, budget: int = WIDE) -> dict[s
 # --- all of it -------------------------------------------------------------------------------------------
 
 
-def recorded(log: Path) -> dict[tuple[Any, ...], Run]:
-    """Read the runs that were finished before."""
-    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    return {tuple(run["key"]): Run(**run) for run in map(json.loads, lines)}
-
-
 def score_rows(
-    seeds: list[int], once: Callable[[str, str, float, int], Run], only: str = ""
+    seeds: list[int], log: RunLog, only: str = ""
 ) -> Iterator[tuple[str, dict[str, Any], list[Row]]]:
     """Choose a rate for each task and model, run the seeds, and give a row for each length or number of pairs."""
     for name, task in TASKS.items():
         own = seeds[: task.most_seeds]
         for model in task.models if only in name else ():
             trials = {
-                rate: [once(name, model, rate, seed) for seed in TUNING_SEEDS[: task.num_tuning]]
+                rate: [
+                    log.once(task.run, name, model, rate, seed) for seed in TUNING_SEEDS[: task.num_tuning]
+                ]
                 for rate in RATES
             }
             best = min(RATES, key=lambda rate, of=trials: quality(of[rate]))
-            runs = [once(name, model, best, seed) for seed in own]
+            runs = [log.once(task.run, name, model, best, seed) for seed in own]
             said = {
                 "rate": best,
                 "hidden_size": runs[0].hidden_size,
                 "steps": [run.steps for run in runs],
-                "trials": {
-                    rate: [{"loss": round(t.loss, 4), "steps": t.steps} for t in tried]
-                    for rate, tried in trials.items()
-                },
+                "trials": tried(trials),
             }
             rows = [
                 score_row(
@@ -535,8 +508,7 @@ def score_rows(
                 )
                 for point in runs[0].scores
             ]
-            # A share lies from 0 to 1, and Student's interval does not know it.
-            yield f"{name}: {model}", said, [replace(r, low=max(0, r.low), high=min(1, r.high)) for r in rows]
+            yield f"{name}: {model}", said, [within_a_share(row) for row in rows]
 
 
 def main() -> None:
@@ -549,24 +521,10 @@ def main() -> None:
         parser.add_argument("--only", default="", help="run the tasks whose name holds this word")
 
     given = arguments(__doc__, extra=own)
-    RESULTS.mkdir(exist_ok=True)
-    log = RESULTS / "outlook.runs.jsonl"
-    done = recorded(log)
-
-    def once(task: str, model: str, rate: float, seed: int) -> Run:
-        key = (task, model, rate, seed)
-        if key not in done:
-            done[key] = TASKS[task].run(model, rate, seed)
-            done[key].key = list(key)
-            with log.open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps(vars(done[key])) + "\n")
-            scores = {name: round(score, 3) for name, score in done[key].scores.items()}
-            print(key, scores, done[key].steps, f"{done[key].train_cpu_seconds:.1f} s", flush=True)
-        return done[key]
-
+    log = RunLog(RESULTS / "outlook.runs.jsonl")
     rows: list[Row] = []
     settings: dict[str, Any] = {}
-    for name, said, new in score_rows(list(range(given.seeds)), once, given.only):
+    for name, said, new in score_rows(list(range(given.seeds)), log, given.only):
         settings[name] = said
         rows += new
     if given.only:
@@ -581,7 +539,7 @@ def main() -> None:
         settings=settings,
         state_bytes=state_bytes(),
     )
-    log.unlink()
+    log.remove()
 
 
 if __name__ == "__main__":

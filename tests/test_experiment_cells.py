@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from experiments import cells
-from experiments.cells import Run, build, quality, spans, tagged, word_f1
+from experiments.cells import build, spans, tagged, word_f1
+from experiments.race import Run, quality
 from rnnbook.repro import count_parameters
 from rnnbook.results import load_results
 from rnnbook.text import Vocab
@@ -72,7 +73,7 @@ def test_f1_counts_whole_words_row_by_row():
 
 
 def trial(loss: float, steps: int) -> Run:
-    return Run({}, loss, steps, 0.0, 0, 0.0, 0)
+    return Run({}, loss, steps, 0.0, 0, 0)
 
 
 def test_a_rate_is_chosen_by_both_trials_and_among_the_solved_by_their_steps():
@@ -87,7 +88,7 @@ def test_a_cut_off_race_goes_on_where_it_stopped(tmp_path, monkeypatch):
 
     def task(model, rate, seed):
         calls.append((model, rate, seed))
-        return Run({"accuracy": rate + seed / 1000}, 1 - rate, 5, 1.0, 100, 8.0, 4)
+        return Run({"accuracy": rate + seed / 1000}, 1 - rate, 5, 1.0, 100, 4, 8.0)
 
     monkeypatch.setattr(cells, "RESULTS", tmp_path)
     monkeypatch.setattr(cells, "TASKS", {"one": (task, 10), "two": (task, 10)})

@@ -20,7 +20,7 @@ from experiments import arguments, article_network, cells, command_line, imdb, t
 from rnnbook.corpus import Split
 from rnnbook.repro import pick_device, seed_everything
 
-DRIVERS = {"__init__", "article_listing_driver"}  # no commands
+DRIVERS = {"__init__", "article_listing_driver", "race"}  # no commands
 FOLDER = Path(__file__).resolve().parents[1] / "experiments"
 NAMES = sorted({path.stem for path in FOLDER.glob("*.py")} - DRIVERS)
 FIXED = {

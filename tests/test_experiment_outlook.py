@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from experiments import outlook
-from experiments.outlook import MODELS, SIGNED, TIMED, Run, Task, make, sized, streamer
+from experiments.outlook import MODELS, SIGNED, TIMED, Task, make, sized, streamer
+from experiments.race import Run
 from rnnbook.repro import count_parameters
 from rnnbook.results import load_record, load_results
 from rnnbook.scan import MinGRU
