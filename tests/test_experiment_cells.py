@@ -11,9 +11,9 @@ from torch import nn
 
 from experiments import cells
 from experiments.cells import build, spans, tagged, word_f1
-from experiments.race import Run, quality
+from experiments.race import Run, RunLog, quality, within_a_share
 from rnnbook.repro import count_parameters
-from rnnbook.results import load_results
+from rnnbook.results import load_results, score_row
 from rnnbook.text import Vocab
 
 FORMS = [
@@ -81,6 +81,31 @@ def test_a_rate_is_chosen_by_both_trials_and_among_the_solved_by_their_steps():
     faster = [trial(0.009, 300), trial(0.006, 300)]
     assert min((lucky, steady, faster), key=quality) is faster
     assert min((lucky, steady), key=quality) is steady
+
+
+def test_the_interval_of_a_share_stays_between_0_and_1():
+    row = score_row("a", "b", [0, 1], [0.5, 1.0], num_items=9)
+    assert (row.low < 0, row.high > 1) == (True, True)
+    cut = within_a_share(row)
+    assert (cut.low, cut.mean, cut.high) == (0, 0.75, 1)
+
+
+def test_two_processes_share_a_log_and_no_run_is_made_twice(tmp_path):
+    calls = []
+
+    def run(model, rate, seed):
+        calls.append((model, rate, seed))
+        return Run({"accuracy": 0.5}, 0.1, 5, 1.0, 100, 4)
+
+    one, other = (RunLog(tmp_path / "runs.jsonl") for _ in range(2))
+    first = one.once(run, "task", "RNN", 0.1, 0)
+    assert other.once(run, "task", "RNN", 0.1, 0) == first
+    assert calls == [("RNN", 0.1, 0)]
+    other.once(run, "task", "RNN", 0.1, 1)
+    other.once(run, "another task", "RNN", 0.1, 0)
+    assert len(calls) == 3
+    one.remove()
+    assert RunLog(tmp_path / "runs.jsonl").runs == {}
 
 
 def test_a_cut_off_race_goes_on_where_it_stopped(tmp_path, monkeypatch):
