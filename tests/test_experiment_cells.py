@@ -84,7 +84,7 @@ def test_a_rate_is_chosen_by_both_trials_and_among_the_solved_by_their_steps():
 
 
 def test_the_interval_of_a_share_stays_between_0_and_1():
-    row = score_row("a", "b", [0, 1], [0.5, 1.0], num_items=9)
+    row = score_row("a", "b", [0, 1], [0.5, 1.0], num_items=9, num_parameters=0)
     assert (row.low < 0, row.high > 1) == (True, True)
     cut = within_a_share(row)
     assert (cut.low, cut.mean, cut.high) == (0, 0.75, 1)
