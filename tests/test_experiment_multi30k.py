@@ -24,7 +24,6 @@ TINY = multi30k.Plan(
     hidden_size=32,
     dropout=0.0,
     num_epochs=8,
-    num_usual_epochs=1,
     batch_size=16,
 )
 
@@ -47,19 +46,11 @@ def toy(monkeypatch, tmp_path):
     multi30k.pieces.cache_clear()
 
 
-def test_a_random_cut_is_finer_says_the_same_and_belongs_to_its_seed(toy):
-    german = toy["train"][0]
-    usual, finer = multi30k.encode(german), multi30k.encode(german, 0.5)
-    assert sum(map(len, finer)) > 1.2 * sum(map(len, usual))
-    for ids in (usual, finer):
-        assert multi30k.pieces().decode([row.tolist() for row in ids]) == german
-    drawn = []
-    for _ in range(2):
-        multi30k.sentencepiece.set_random_generator_seed(1)
-        drawn += [multi30k.encode(german, 0.5), multi30k.encode(german, 0.5)]
-    first, second, again, _ = ([row.tolist() for row in ids] for ids in drawn)
-    assert first == again
-    assert first != second
+@pytest.mark.usefixtures("toy")
+def test_pairs_are_the_sub_words_of_their_texts():
+    for part in ("train", "val", multi30k.TEST):
+        for side, ids in zip(multi30k.texts(part), multi30k.pairs(part), strict=True):
+            assert multi30k.pieces().decode([row.tolist() for row in ids]) == side
 
 
 @pytest.mark.usefixtures("toy")
@@ -138,7 +129,7 @@ def test_a_run_that_is_broken_off_goes_on_and_ends_with_the_same_weights(tmp_pat
     again = multi30k.run(0, folders[1]).state_dict()
     assert all(torch.equal(whole[name], again[name]) for name in whole)
     curves = [multi30k.progress(folder, 0) for folder in folders]
-    assert [[row["epoch"] for row in curve] for curve in curves] == [list(range(1, 10))] * 2
+    assert [[row["epoch"] for row in curve] for curve in curves] == [list(range(1, 9))] * 2
     assert [row["val_loss"] for row in curves[0]] == [row["val_loss"] for row in curves[1]]
     assert curves[0][-1]["val_loss"] < curves[0][0]["val_loss"]
 
@@ -159,7 +150,7 @@ def test_the_record_of_a_toy_run(tmp_path, monkeypatch):
     assert rows["nearest training caption", "sacrebleu"]["mean"] < 100
     assert set(record["signatures"]) == {"sacrebleu", "sacrebleu_lowercase"}
     assert "case:lc" in record["signatures"]["sacrebleu_lowercase"]
-    assert [len(curve) for curve in record["curve"].values()] == [9, 9]
+    assert [len(curve) for curve in record["curve"].values()] == [8, 8]
 
 
 # --- the record of the book --------------------------------------------------------------------------
@@ -181,5 +172,6 @@ def test_what_the_book_says_of_the_recorded_runs():
     (together,) = (
         row for (model, metric), row in rows.items() if "together" in model and metric == "sacrebleu"
     )
-    assert together.mean > max(beam.values) > 40
+    assert together.mean > max(beam.values)
+    assert min(beam.values) >= 42
     assert "case:mixed" in record["signatures"]["sacrebleu"]
