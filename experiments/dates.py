@@ -29,7 +29,7 @@ from rnnbook.train import train as fit
 
 RESULTS = Path(__file__).parents[1] / "results"
 NUM_TRAINING, NUM_TEST = 3000, 1000
-SETTINGS = {"embedding_dim": 48, "hidden_size": 96, "batch_size": 64, "learning_rate": 5e-3}
+EMBEDDING_DIM, HIDDEN_SIZE, BATCH_SIZE, LEARNING_RATE = 48, 96, 64, 5e-3
 MODELS = {  # by name: the form of attention, and epochs
     "GRU, without attention": (None, 16),
     "GRU, additive attention": ("additive", 10),
@@ -63,18 +63,19 @@ def run(model: str, seed: int, texts: Texts) -> tuple[list[float], float, int]:
     """Train with one seed; return the exact match on each test, CPU seconds and parameters."""
     attention, num_epochs = MODELS[model]
     shuffle = seed_everything(seed)
-    sizes = int(SETTINGS["embedding_dim"]), int(SETTINGS["hidden_size"])
-    encoder = Encoder(len(texts.source_vocab), *sizes, rnn_type="gru")
-    decoder = Decoder(len(texts.target_vocab), *sizes, rnn_type="gru", attention=attention)
+    encoder = Encoder(len(texts.source_vocab), EMBEDDING_DIM, HIDDEN_SIZE, rnn_type="gru")
+    decoder = Decoder(
+        len(texts.target_vocab), EMBEDDING_DIM, HIDDEN_SIZE, rnn_type="gru", attention=attention
+    )
     network = Seq2Seq(encoder, decoder).to(pick_device())
     batches = PairBatches(
         encode(texts.source_vocab, texts.training.sources),
         encode(texts.target_vocab, texts.training.targets),
-        batch_size=int(SETTINGS["batch_size"]),
+        batch_size=BATCH_SIZE,
         generator=shuffle,
     )
     with cpu_seconds() as watch:
-        fit(network, batches, num_epochs=num_epochs, learning_rate=SETTINGS["learning_rate"])
+        fit(network, batches, num_epochs=num_epochs, learning_rate=LEARNING_RATE)
 
     def right(test: DatePairs) -> float:
         rows = generate(network.eval(), *pad_sequences(encode(texts.source_vocab, test.sources)), max_len=30)
@@ -110,7 +111,12 @@ def main() -> None:
         RESULTS / "dates.json",
         rows,
         command=command_line("dates", given),
-        settings=SETTINGS,
+        settings={
+            "embedding_dim": EMBEDDING_DIM,
+            "hidden_size": HIDDEN_SIZE,
+            "batch_size": BATCH_SIZE,
+            "learning_rate": LEARNING_RATE,
+        },
         num_epochs={model: num_epochs for model, (_, num_epochs) in MODELS.items()},
     )
 

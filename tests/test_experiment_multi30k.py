@@ -19,12 +19,7 @@ from rnnbook.results import load_record, load_results
 
 WORDS = {"Hund": "dog", "Katze": "cat", "Mann": "man", "Frau": "woman", "Baum": "tree", "Haus": "house"}
 TINY = multi30k.Plan(
-    num_pieces=60,
-    embedding_dim=16,
-    hidden_size=32,
-    dropout=0.0,
-    num_epochs=8,
-    batch_size=16,
+    num_pieces=60, embedding_dim=16, hidden_size=32, dropout=0.0, num_epochs=8, batch_size=16
 )
 
 
