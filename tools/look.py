@@ -1,7 +1,8 @@
 """Take pictures of the built site for a person to look at.
 
 ``python tools/look.py OUTDIR [PAGE ...]`` writes every page of ``_build/html`` (or the pages whose
-path holds one of the words PAGE) as PNG, at the width of a laptop and of a phone, light and dark.
+path holds one of the words PAGE) as PNG, at the width of a laptop and of a phone, light and dark; a long
+page in several parts, from top to bottom.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tools.book import SITE, Quiet
 
 WIDTHS = (1280, 375)
+TALLEST = 8000  # px of one picture: Chromium leaves what lies beyond 16,384 px blank
 THEMES = ("light", "dark")
 QUIET_CHROMIUM = (
     "--no-sandbox",
@@ -103,10 +105,13 @@ def main(out: Path, words: list[str]) -> None:
                     page = open_page(browser, f"{address}/{path}", width=width, theme=theme)
                     page.evaluate("document.querySelectorAll('img').forEach((i) => (i.loading = 'eager'))")
                     page.wait_for_load_state("networkidle")
-                    name = f"{path.removesuffix('.html').replace('/', '-')}-{width}-{theme}.png"
-                    page.screenshot(path=out / name, full_page=True)
+                    name = f"{path.removesuffix('.html').replace('/', '-')}-{width}-{theme}"
+                    height = page.evaluate("document.documentElement.scrollHeight")
+                    for part, top in enumerate(range(0, height, TALLEST), start=1):
+                        clip = {"x": 0, "y": top, "width": width, "height": min(TALLEST, height - top)}
+                        page.screenshot(path=out / f"{name}-{part}.png", full_page=True, clip=clip)
+                        print(out / f"{name}-{part}.png")
                     page.context.close()
-                    print(out / name)
 
 
 if __name__ == "__main__":
